@@ -23,3 +23,7 @@ impl Moment {
         Moment(self.0.saturating_add(ms))
     }
 }
+
+/// Identifies a connection while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ConnectionId(pub u64);

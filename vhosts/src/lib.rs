@@ -7,9 +7,23 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod exchange;
 mod ids;
 pub mod message;
+pub mod permissions;
 pub mod properties;
+pub mod queue;
+mod queue_definition;
+pub mod refusal;
+pub mod table;
+pub mod topology;
+pub mod window;
 
-pub use ids::{DeliveryId, Moment, QueueId, Seq};
+pub use exchange::ExchangeDefinition;
+pub use ids::{ConnectionId, DeliveryId, Moment, QueueId, Seq};
 pub use message::{Message, MessageBuilder};
+pub use permissions::{Access, Permissions};
+pub use queue::Queue;
+pub use queue_definition::QueueDefinition;
+pub use refusal::{Name, Refusal, Resource};
+pub use topology::{Binding, Change, QueueHandle, Topology};

@@ -44,7 +44,12 @@ impl Message {
     ///
     /// # Panics
     /// When `exchange` or `routing_key` is longer than 255 bytes.
-    pub fn new(exchange: &str, routing_key: &[u8], properties: &[u8], body: &[u8]) -> Result<Message, Malformed> {
+    pub fn new(
+        exchange: &str,
+        routing_key: &[u8],
+        properties: &[u8],
+        body: &[u8],
+    ) -> Result<Message, Malformed> {
         let mut address = Vec::with_capacity(2 + exchange.len() + routing_key.len());
         for part in [exchange.as_bytes(), routing_key] {
             assert!(part.len() <= 255, "a short string has at most 255 bytes");
@@ -52,7 +57,8 @@ impl Message {
             address.extend_from_slice(part);
         }
         let mut builder = MessageBuilder::default();
-        builder.start(&address, properties, body.len() as u64)?;
+        builder.address(&address);
+        builder.header(properties, body.len() as u64)?;
         builder.push(Chunk::Borrowed(body));
         Ok(builder.finish())
     }
@@ -190,23 +196,28 @@ pub struct MessageBuilder {
 }
 
 impl MessageBuilder {
-    /// Begins a message, forgetting an unfinished one. `address` is exchange and routing key as short
-    /// strings, `properties` the flags and list of the content header.
-    ///
-    /// # Errors
-    /// [`Malformed`] when `properties` is not a property list.
-    pub fn start(&mut self, address: &[u8], properties: &[u8], body_len: u64) -> Result<Properties<'_>, Malformed> {
+    /// Begins a message, forgetting an unfinished one. `address` is exchange and routing key as short strings.
+    pub fn address(&mut self, address: &[u8]) {
         self.bytes.clear();
         self.chunks.clear();
         self.copied.clear();
-        self.persistent = Properties::parse(properties)?.persistent();
         self.bytes.extend_from_slice(address);
-        self.bytes.extend_from_slice(properties);
         self.address_len = address.len() as u16;
+        (self.properties_len, self.body_len, self.missing) = (0, 0, 0);
+    }
+
+    /// Adds the content header, once, behind the address: property flags and list, and the size of the body.
+    ///
+    /// # Errors
+    /// [`Malformed`] when `properties` is not a property list.
+    pub fn header<'a>(&mut self, properties: &'a [u8], body_len: u64) -> Result<Properties<'a>, Malformed> {
+        let parsed = Properties::parse(properties)?;
+        self.persistent = parsed.persistent();
+        self.bytes.extend_from_slice(properties);
         self.properties_len = properties.len() as u32;
         self.body_len = body_len;
         self.missing = body_len;
-        Properties::parse(&self.bytes[address.len()..])
+        Ok(parsed)
     }
 
     /// Bytes of the body that have not come yet.
@@ -280,7 +291,8 @@ mod tests {
     fn large_bodies_keep_their_buffers() {
         let buffer = Bytes::from(vec![7; INLINE_BODY_MAX]);
         let mut builder = MessageBuilder::default();
-        builder.start(b"\0\0", &[0, 0], INLINE_BODY_MAX as u64 + 3).unwrap();
+        builder.address(b"\0\0");
+        builder.header(&[0, 0], INLINE_BODY_MAX as u64 + 3).unwrap();
         builder.push(Chunk::Borrowed(b"a"));
         builder.push(Chunk::Borrowed(b"bc"));
         builder.push(Chunk::Shared(buffer.clone()));
@@ -294,9 +306,11 @@ mod tests {
     #[test]
     fn a_builder_forgets_what_was_unfinished() {
         let mut builder = MessageBuilder::default();
-        builder.start(b"\0\0", &[0, 0], 5).unwrap();
+        builder.address(b"\0\0");
+        builder.header(&[0, 0], 5).unwrap();
         builder.push(Chunk::Borrowed(b"ab"));
-        builder.start(b"\0\x01k", &[0, 0], 0).unwrap();
+        builder.address(b"\0\x01k");
+        builder.header(&[0, 0], 0).unwrap();
         let message = builder.finish();
         assert_eq!(message.body_len(), 0);
         assert_eq!(message.routing_key(), b"k");

@@ -138,8 +138,19 @@ mod tests {
     fn fields_are_found_behind_others() {
         // content-type "a", headers {}, delivery-mode 2, priority 7, expiration "60".
         let bytes = [
-            0b1011_1001, 0, // flags
-            1, b'a', 0, 0, 0, 0, 2, 7, 2, b'6', b'0',
+            0b1011_1001,
+            0, // flags
+            1,
+            b'a',
+            0,
+            0,
+            0,
+            0,
+            2,
+            7,
+            2,
+            b'6',
+            b'0',
         ];
         let properties = Properties::parse(&bytes).unwrap();
         assert!(properties.persistent());

@@ -1,1 +1,50 @@
-//! HTTP.
+//! What an operator sees over HTTP: the management API under `/api`, a page at `/`, metrics for Prometheus.
+//!
+//! The shape of every answer is RabbitMQ's, because its tools and dashboards read it; the values are ours. A
+//! field that we have no true value for is left out.
+//!
+//! This crate defines what it needs to know as the trait [`Management`]; the broker implements it. Not here:
+//! queues, connections and the store, and who may do what over AMQP.
+//!
+//! Invariant: no answer behind a login leaves before [`Management::authenticate`] said yes.
+
+mod api;
+mod console;
+mod limits;
+mod login;
+mod management;
+mod metrics;
+mod reply;
+mod serve;
+
+pub use management::{
+    Alarm, Churn, Counts, ExchangeType, Identity, Listener, Management, MessageStats, Overview, Refused,
+    Totals,
+};
+pub use serve::serve;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use std::sync::Arc;
+
+/// What every handler can reach.
+type State = axum::extract::State<Arc<dyn Management>>;
+
+/// The management port: `/api/…`, and the page at `/`.
+pub fn router(management: Arc<dyn Management>) -> Router {
+    Router::new()
+        .merge(console::routes())
+        .nest("/api", api::routes())
+        .fallback(reply::not_found)
+        .layer(from_fn(reply::headers))
+        .layer(from_fn(limits::enforce))
+        .with_state(management)
+}
+
+/// The metrics port: `/metrics`. It asks for no login, as Prometheus expects of RabbitMQ.
+pub fn metrics_router(management: Arc<dyn Management>) -> Router {
+    Router::new().merge(metrics::routes()).layer(from_fn(limits::enforce)).with_state(management)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+# The doors of the house; what happens behind each is in scripts/. `make` alone lists them.
+
+.PHONY: help run test check bench
+
+help:
+	@echo "make run     build the release and serve AMQP on 5672 and HTTP on 15672, data in haremq-data/"
+	@echo "make test    everything that must hold before a change is merged"
+	@echo "make check   the fast loop: format, lints, unit tests of the pure crates"
+	@echo "make bench   micro-benchmarks, then HareMQ beside RabbitMQ under load"
+
+run test check bench:
+	@scripts/$@.sh

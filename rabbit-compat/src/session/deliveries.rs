@@ -1,0 +1,176 @@
+//! Messages on their way out, and what the broker tells the session besides answers.
+
+use super::channel::{Channel, Unacked};
+use super::command::{Answer, ConsumerId, Grant, LogPosition};
+use super::{Command, Session};
+use crate::violation::Violation;
+use crate::wire::{content, method};
+use amq_protocol::protocol::AMQPClass;
+use amq_protocol::protocol::basic::{AMQPMethod, Cancel};
+use amq_protocol::types::ShortString;
+use bytes::BufMut;
+use vhosts::queue::{ConsumerKey, Delivery, Outcome};
+use vhosts::{Message, QueueId};
+
+/// Messages that may be on their way to one consumer. Large enough to keep a queue and a socket busy, small
+/// enough that a slow client holds little.
+pub const CREDIT: u32 = 1024;
+
+/// A consumer, as its session knows it.
+#[derive(Debug)]
+pub struct Consumer {
+    pub(super) channel: u16,
+    pub(super) tag: String,
+    pub(super) queue: QueueId,
+    pub(super) key: ConsumerKey,
+    /// Messages that were on their way when it began.
+    pub(super) credit: u32,
+    /// Deliveries whose room was not given back yet.
+    pub(super) used: u32,
+    /// The channel's global prefetch limit was met; room is given back when it no longer is.
+    pub(super) withheld: bool,
+}
+
+impl Session {
+    /// Hands a message to a consumer of this connection. One that came too late goes back to its queue.
+    pub fn deliver(&mut self, consumer: ConsumerId, queue: QueueId, delivery: &Delivery) {
+        let frame_max = self.tuning.frame_max;
+        let undelivered = delivery.id.map(|id| Answer { queue, delivery: id, outcome: Outcome::Undelivered });
+        let Some(to) = self.consumers.at_mut(consumer.0) else { return self.answers.extend(undelivered) };
+        let Some(channel) = self.channels.get_mut(&to.channel).filter(|channel| !channel.closing) else {
+            return self.answers.extend(undelivered);
+        };
+        to.used += 1;
+        if let Some(undelivered) = undelivered.filter(|_| channel.is_full()) {
+            to.withheld = true;
+            return self.answers.push(undelivered);
+        }
+        if to.used >= to.credit.div_ceil(2) {
+            self.grants.push(Grant { queue: to.queue, consumer: to.key, credit: to.used });
+            to.used = 0;
+        }
+        let tag = match delivery.id {
+            Some(id) => {
+                channel.consumed += 1;
+                channel.unacked.push(Unacked { queue, delivery: id, consumer: Some(consumer) })
+            }
+            None => channel.unacked.skip(),
+        };
+        let message = &delivery.message;
+        content::deliver(
+            &mut self.output,
+            to.channel,
+            &to.tag,
+            tag,
+            delivery.redelivered,
+            message,
+            frame_max,
+        );
+    }
+
+    /// The queue of a consumer is gone.
+    pub fn cancelled(&mut self, consumer: ConsumerId) {
+        let Some(gone) = self.consumers.remove(consumer.0) else { return };
+        let open = self.channels.get(&gone.channel).is_some_and(|channel| !channel.closing);
+        if open && self.capabilities.consumer_cancel_notify {
+            let cancel = Cancel { consumer_tag: ShortString::from(gone.tag), nowait: true };
+            method::encode(self.output.open(), gone.channel, &AMQPClass::Basic(AMQPMethod::Cancel(cancel)));
+        }
+    }
+
+    /// No queue took a mandatory message.
+    pub fn unroutable(&mut self, channel: u16, message: &Message) {
+        content::return_unroutable(&mut self.output, channel, message, self.tuning.frame_max);
+    }
+
+    /// A message may not be published; its channel ends.
+    pub fn refuse(&mut self, channel: u16, violation: Violation, commands: &mut Vec<Command>) {
+        let violation = violation.by(super::channel::PUBLISH);
+        if violation.code.is_hard() {
+            return self.close(&violation);
+        }
+        self.close_channel(channel, &violation, commands);
+    }
+
+    /// All publishes so far were handed to their queues. They are safe once the log is safe up to
+    /// `position`; `None`: they need no log.
+    pub fn published(&mut self, position: Option<LogPosition>, safe: LogPosition) {
+        for number in self.publishing.drain(..) {
+            let Some(tags) = self.channels.get_mut(&number).and_then(|channel| channel.confirms.as_mut())
+            else {
+                continue;
+            };
+            self.confirms.push(number, (tags.handed + 1, tags.published), position);
+            tags.handed = tags.published;
+        }
+        self.safe(safe);
+    }
+
+    /// The log is safe up to `position`: sends the confirms that waited for it.
+    pub fn safe(&mut self, position: LogPosition) {
+        while let Some(confirm) = self.confirms.pop(position) {
+            method::frame(self.output.open(), confirm.channel, |payload| {
+                payload.put_u32(60 << 16 | 80);
+                payload.put_u64(confirm.tag);
+                payload.put_u8(confirm.multiple.into());
+            });
+        }
+    }
+
+    /// The consumers of a channel were cancelled and its last deliveries handed over; its other deliveries
+    /// go back to their queues.
+    pub fn released(&mut self, number: u16) {
+        let gone: Vec<u64> = self.consumers_of(number).map(|(id, _)| id).collect();
+        gone.into_iter().for_each(|id| _ = self.consumers.remove(id));
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        channel.requeue_all(&mut self.answers);
+        if !channel.closing {
+            self.channels.remove(&number);
+            method::frame(self.output.open(), number, |payload| payload.put_u32(20 << 16 | 41));
+        }
+    }
+
+    /// The connection is gone. Says which consumers are to be cancelled; deliveries go back by
+    /// [`answers`](Self::answers) when [`end`](Self::end) is called after that.
+    pub fn all_consumers(&self) -> impl Iterator<Item = (QueueId, ConsumerKey)> {
+        self.consumers.iter().map(|(_, consumer)| (consumer.queue, consumer.key))
+    }
+
+    /// Sends everything that waits for an answer back to its queue.
+    pub fn end(&mut self) {
+        self.state = super::State::Closed;
+        let mut numbers: Vec<u16> = self.channels.keys().copied().collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            if let Some(mut channel) = self.channels.remove(&number) {
+                channel.requeue_all(&mut self.answers);
+            }
+        }
+        self.consumers = vhosts::window::Window::starting_at(self.consumers.next());
+    }
+
+    /// Gives withheld room back to the consumers of a channel that may take more again.
+    pub(super) fn give_back(&mut self, number: u16) {
+        if self.channels.get(&number).is_none_or(Channel::is_full) {
+            return;
+        }
+        let withheld =
+            self.consumers.iter().filter(|(_, c)| c.channel == number && c.withheld).map(|(id, _)| id);
+        for id in withheld.collect::<Vec<_>>() {
+            let Some(consumer) = self.consumers.at_mut(id) else { continue };
+            consumer.withheld = false;
+            self.grants.push(Grant { queue: consumer.queue, consumer: consumer.key, credit: consumer.used });
+            consumer.used = 0;
+        }
+    }
+
+    pub(super) fn release(&self, number: u16) -> Command {
+        let consumers =
+            self.consumers_of(number).map(|(_, consumer)| (consumer.queue, consumer.key)).collect();
+        Command::Release { channel: number, consumers }
+    }
+
+    fn consumers_of(&self, number: u16) -> impl Iterator<Item = (u64, &Consumer)> {
+        self.consumers.iter().filter(move |(_, consumer)| consumer.channel == number)
+    }
+}

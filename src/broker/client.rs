@@ -1,0 +1,351 @@
+//! One client: its session, and what the broker does for it.
+//!
+//! Bytes in, bytes out, no socket: `server::connection` moves the bytes, the simulation plays both sides.
+//!
+//! Frames are taken one by one. A publish joins the batch; anything that could see the difference makes the
+//! batch be handed over first. When an operation changed a definition, the client stops taking frames until
+//! the store has it safe, and only then answers ([`waits_for`](Client::waits_for)).
+
+use super::batch::Batch;
+use super::operations::Caller;
+use super::outbox::{Item, Outbox};
+use super::registry::Broker;
+use super::route_cache::RouteCache;
+use super::vhost::Vhost;
+use crate::store::{Lsn, Op};
+use rabbit_compat::session::{Answer, Command, Done, Operation, State};
+use rabbit_compat::wire::Decoder;
+use rabbit_compat::{Code, Session, Violation};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use vhosts::queue::ConsumerKey;
+use vhosts::topology::QueueHandle;
+use vhosts::{ConnectionId, Message, Moment, Permissions, QueueId, Refusal};
+
+/// Octets that may wait to be written before the client is given no more messages and its frames are left
+/// unread: a peer that does not read can not make us hold more than about twice this.
+const OUTPUT_MAX: usize = 512 * 1024;
+
+/// One client of the broker.
+pub struct Client {
+    id: ConnectionId,
+    peer: IpAddr,
+    broker: Arc<Broker>,
+    session: Session,
+    decoder: Decoder,
+    outbox: Arc<Outbox>,
+    /// Taken out of the outbox, not given to the session yet.
+    inbox: VecDeque<Item>,
+    opened: Option<Opened>,
+    batch: Batch,
+    ops: Vec<Op>,
+    commands: Vec<Command>,
+    /// An answer that may not be given before the store is safe up to there.
+    held: Option<(Lsn, Done)>,
+    safe: Lsn,
+}
+
+/// What a client has once it opened a virtual host.
+struct Opened {
+    vhost: Arc<Vhost>,
+    permissions: Arc<Permissions>,
+    routes: RouteCache,
+    exclusive: Vec<QueueId>,
+}
+
+impl Client {
+    /// A client that connected from `peer` at `now`.
+    pub fn new(broker: Arc<Broker>, peer: IpAddr, now: Moment) -> Client {
+        let outbox = Arc::new(Outbox::default());
+        let id = broker.enter(outbox.clone());
+        let session = Session::new(id, broker.setup.session.clone(), now);
+        let decoder = Decoder::new(session.tuning().frame_max);
+        Client {
+            id,
+            peer,
+            broker,
+            session,
+            decoder,
+            outbox,
+            inbox: VecDeque::new(),
+            opened: None,
+            batch: Batch::default(),
+            ops: Vec::new(),
+            commands: Vec::new(),
+            held: None,
+            safe: Lsn::default(),
+        }
+    }
+
+    /// Its conversation.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Where received bytes go.
+    pub fn decoder(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    /// What the broker has for it.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// What must be safe before anything more is done for it.
+    pub fn waits_for(&self) -> Option<Lsn> {
+        self.held.as_ref().map(|(lsn, _)| *lsn)
+    }
+
+    /// Whether it takes more bytes from its peer.
+    pub fn reads(&mut self) -> bool {
+        self.held.is_none()
+            && self.session.output().len() < OUTPUT_MAX
+            && self.session.state() != State::Closed
+    }
+
+    /// Does everything that can be done now: takes frames that were received, gives deliveries to the
+    /// session, hands work to the queues.
+    pub fn work(&mut self) {
+        self.take_frames();
+        self.take_deliveries();
+        self.hand_over();
+    }
+
+    /// The store is safe up to `lsn`.
+    pub fn safe(&mut self, lsn: Lsn) {
+        self.safe = lsn;
+        self.session.safe(lsn.into());
+        if let Some((_, done)) = self.held.take_if(|(wanted, _)| *wanted <= lsn) {
+            self.complete(Ok(done));
+        }
+    }
+
+    /// Gives back memory that only a busy client needs.
+    pub fn rest(&mut self) {
+        self.batch.shrink();
+        self.session.output().shrink();
+        if self.inbox.is_empty() {
+            self.inbox = VecDeque::new();
+        }
+        for room in [self.ops.is_empty().then_some(&mut self.ops)].into_iter().flatten() {
+            room.shrink_to(16);
+        }
+    }
+
+    /// The peer is gone, or the conversation has ended: everything that it held goes back.
+    pub fn end(&mut self) {
+        self.hand_over();
+        let consumers: Vec<(QueueId, ConsumerKey)> = self.session.all_consumers().collect();
+        if let Some(caller) = self.caller() {
+            consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
+        }
+        self.outbox.take(&mut self.inbox);
+        self.broker.totals.channels.fetch_sub(self.session.channels_len() as u64, Relaxed);
+        self.session.end();
+        self.take_deliveries();
+        self.hand_over();
+        let exclusive = self.opened.as_mut().map(|opened| std::mem::take(&mut opened.exclusive));
+        for queue in exclusive.into_iter().flatten().filter_map(|id| self.broker.queue(id)) {
+            if let Some(caller) = self.caller() {
+                // It can not be refused: the queue is ours, and nothing is demanded of it.
+                let _ = caller.delete_queue(&queue.definition().name, Default::default());
+            }
+        }
+        self.broker.leave(self.id);
+    }
+
+    fn take_frames(&mut self) {
+        if self.session.state() == State::Header {
+            let Some(header) = self.decoder.protocol_header() else { return };
+            self.session.receive_header(header);
+        }
+        while self.reads() {
+            match self.decoder.next_frame() {
+                Ok(Some(frame)) => self.session.receive(frame, &mut self.commands),
+                Ok(None) => return,
+                Err(error) => return self.session.malformed(error),
+            }
+            self.carry_out();
+            if self.batch.is_full() {
+                self.hand_over();
+            }
+        }
+    }
+
+    /// Gives deliveries to the session while there is room to write them.
+    fn take_deliveries(&mut self) {
+        loop {
+            if self.inbox.is_empty() {
+                self.outbox.take(&mut self.inbox);
+            }
+            if self.session.output().len() >= OUTPUT_MAX {
+                return;
+            }
+            let Some(item) = self.inbox.pop_front() else { return };
+            self.take(item);
+        }
+    }
+
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Delivery { consumer, queue, delivery } => self.session.deliver(consumer, queue, &delivery),
+            Item::Cancelled(consumer) => self.session.cancelled(consumer),
+            Item::Close(violation) => self.session.close(&violation),
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(command) = if self.commands.is_empty() { None } else { Some(self.commands.remove(0)) }
+        {
+            match command {
+                Command::Publish { channel, message, mandatory } => self.publish(channel, message, mandatory),
+                Command::Operate(operation) => self.operate(operation),
+                Command::Release { channel, consumers } => self.release(channel, consumers),
+                Command::Authenticate { user, password } => self.authenticate(&user, &password),
+                Command::Open { vhost } => self.open(&vhost),
+            }
+        }
+    }
+
+    fn publish(&mut self, channel: u16, message: Message, mandatory: bool) {
+        let Some(opened) = &mut self.opened else { return };
+        opened.routes.refresh(&opened.vhost.topology().load());
+        match opened.routes.route(&message, &opened.permissions) {
+            Ok([]) if mandatory => {
+                self.broker.totals.unroutable_returned.fetch_add(1, Relaxed);
+                self.session.unroutable(channel, &message);
+            }
+            Ok([]) => _ = self.broker.totals.unroutable_dropped.fetch_add(1, Relaxed),
+            Ok(queues) => self.batch.push(message, queues),
+            Err(refusal) => {
+                let violation = self.violation(&refusal);
+                self.session.refuse(channel, violation, &mut self.commands);
+            }
+        }
+    }
+
+    /// Hands publishes, answers and credit to the queues, and what must be stored to the store.
+    fn hand_over(&mut self) {
+        let stored = self.batch.hand_over(&mut self.ops);
+        let position = stored.then(|| self.broker.store.submit(&mut self.ops));
+        self.session.published(position.map(Into::into), self.safe.into());
+        self.hand_answers();
+        for grant in std::mem::take(self.session.grants()) {
+            if let Some(queue) = self.broker.queue(grant.queue) {
+                queue.grant(grant, &mut self.ops);
+            }
+        }
+        if !self.ops.is_empty() {
+            self.broker.store.submit(&mut self.ops);
+        }
+    }
+
+    fn hand_answers(&mut self) {
+        let answers = self.session.answers();
+        for run in answers.chunk_by(|one: &Answer, next| one.queue == next.queue) {
+            if let Some(queue) = self.broker.queue(run[0].queue) {
+                queue.answer(run, &mut self.ops);
+            }
+        }
+        answers.clear();
+    }
+
+    fn operate(&mut self, operation: Operation) {
+        self.hand_over();
+        let cancelling = matches!(operation, Operation::Cancel { .. });
+        let exclusive = matches!(operation, Operation::DeclareQueue { exclusive: true, passive: false, .. });
+        let mut ops = std::mem::take(&mut self.ops);
+        let result = self.caller().map(|caller| caller.operate(operation, &mut ops));
+        self.ops = ops;
+        if cancelling {
+            // What was on its way belongs before the answer.
+            self.drain();
+        }
+        match result {
+            Some(Ok((done, None))) => {
+                self.note(&done, exclusive);
+                self.complete(Ok(done));
+            }
+            Some(Ok((done, Some(lsn)))) => {
+                self.note(&done, exclusive);
+                self.held = Some((lsn, done));
+            }
+            Some(Err(refusal)) => {
+                let violation = self.violation(&refusal);
+                self.complete(Err(violation));
+            }
+            None => self.session.close(&Violation::new(Code::InternalError, "")),
+        }
+    }
+
+    fn note(&mut self, done: &Done, exclusive: bool) {
+        if let (Done::Queue { name, .. }, true, Some(opened)) = (done, exclusive, &mut self.opened)
+            && let Some(queue) = opened.vhost.topology().load().queue(name)
+            && !opened.exclusive.contains(&queue.definition().id)
+        {
+            opened.exclusive.push(queue.definition().id);
+        }
+    }
+
+    fn complete(&mut self, result: Result<Done, Violation>) {
+        self.session.complete(result, &mut self.commands);
+        self.carry_out();
+    }
+
+    fn release(&mut self, channel: u16, consumers: Vec<(QueueId, ConsumerKey)>) {
+        self.hand_over();
+        if let Some(caller) = self.caller() {
+            consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
+        }
+        self.drain();
+        self.session.released(channel);
+        self.hand_over();
+    }
+
+    /// Gives the session all deliveries there are, whatever room there is.
+    fn drain(&mut self) {
+        loop {
+            if self.inbox.is_empty() {
+                self.outbox.take(&mut self.inbox);
+            }
+            let Some(item) = self.inbox.pop_front() else { return };
+            self.take(item);
+        }
+    }
+
+    fn authenticate(&mut self, user: &str, password: &[u8]) {
+        let checked = self.broker.authenticate(user, password, self.peer);
+        if let Err(refused) = &checked {
+            tracing::warn!(peer = %self.peer, user, "login refused: {refused}");
+        }
+        self.session.authenticated(checked.is_ok());
+    }
+
+    fn open(&mut self, name: &str) {
+        self.decoder.limit(self.session.tuning().frame_max);
+        let user = self.session.user();
+        let result = match (self.broker.vhost(name), self.broker.permissions(user, name)) {
+            (None, _) => Err(format!("vhost {name} not found")),
+            (_, None) => Err(format!("access to vhost '{name}' refused for user '{user}'")),
+            (Some(vhost), Some(permissions)) => {
+                let (routes, exclusive) = (RouteCache::default(), Vec::new());
+                self.opened = Some(Opened { vhost, permissions, routes, exclusive });
+                Ok(())
+            }
+        };
+        self.session.opened(result.map_err(|text| Violation::new(Code::NotAllowed, text)));
+    }
+
+    fn caller(&self) -> Option<Caller<'_>> {
+        let Opened { vhost, permissions, .. } = self.opened.as_ref()?;
+        let (broker, outbox) = (&*self.broker, &self.outbox);
+        Some(Caller { broker, vhost, connection: self.id, permissions, outbox })
+    }
+
+    fn violation(&self, refusal: &Refusal) -> Violation {
+        Violation::refused(refusal, self.session.vhost(), self.session.user())
+    }
+}

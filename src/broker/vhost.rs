@@ -1,0 +1,134 @@
+//! A virtual host at work: the topology that publishers read, and the operations that change it.
+//!
+//! Readers load a snapshot. Writers take turns: each changes a copy, hands the durable changes to the store
+//! in the same turn, and puts the copy in place. What the store got from one turn is before what it gets
+//! from the next, so the definitions on disk are those of some moment, never a mixture.
+
+use super::live_queue::{LiveQueue, OnlyIf, QueueRef};
+use super::records;
+use crate::store::{Lsn, Op, Store};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use vhosts::topology::{Change, QueueHandle};
+use vhosts::{
+    Binding, ConnectionId, ExchangeDefinition, Name, Queue, QueueDefinition, Refusal, Resource, Seq, Topology,
+};
+
+/// A virtual host.
+pub struct Vhost {
+    name: Name,
+    topology: ArcSwap<Topology<QueueRef>>,
+    turn: Mutex<()>,
+    store: Store,
+}
+
+/// What an operation gave, and what must be safe before the client may be told; none if nothing was written.
+pub type Outcome<T> = (T, Option<Lsn>);
+
+impl Vhost {
+    /// With its topology as recovered, or the predeclared one.
+    pub fn new(name: Name, topology: Topology<QueueRef>, store: Store) -> Vhost {
+        Vhost { name, topology: ArcSwap::from_pointee(topology), turn: Mutex::new(()), store }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The topology, for one look or for many that need not agree with later changes.
+    pub fn topology(&self) -> &ArcSwap<Topology<QueueRef>> {
+        &self.topology
+    }
+
+    /// Makes sure that an exchange is there.
+    pub fn declare_exchange(&self, wanted: ExchangeDefinition) -> Result<Outcome<()>, Refusal> {
+        self.change(|topology, changes| topology.declare_exchange(wanted, changes))
+    }
+
+    /// Deletes an exchange.
+    pub fn delete_exchange(&self, name: &str, if_unused: bool) -> Result<Outcome<()>, Refusal> {
+        self.change(|topology, changes| topology.delete_exchange(name, if_unused, changes))
+    }
+
+    /// Makes sure that a binding is there.
+    pub fn bind(&self, binding: Binding, connection: ConnectionId) -> Result<Outcome<()>, Refusal> {
+        self.change(|topology, changes| {
+            check_owner(topology, &binding, connection)?;
+            topology.bind(binding, changes)
+        })
+    }
+
+    /// Removes a binding.
+    pub fn unbind(&self, binding: Binding, connection: ConnectionId) -> Result<Outcome<()>, Refusal> {
+        self.change(|topology, changes| {
+            check_owner(topology, &binding, connection)?;
+            topology.unbind(binding, changes)
+        })
+    }
+
+    /// Makes sure that a queue is there. The second value is true when it was made.
+    pub fn declare_queue(&self, wanted: QueueDefinition) -> Result<Outcome<(QueueRef, bool)>, Refusal> {
+        self.change(|topology, changes| {
+            if let Some(existing) = topology.queue(&wanted.name) {
+                existing.definition().check_equivalent(&wanted)?;
+                return Ok((existing.clone(), false));
+            }
+            wanted.validate()?;
+            let queue = Queue::new(wanted.durable, Seq(1));
+            let queue = QueueRef(Arc::new(LiveQueue::new(wanted, queue)));
+            topology.insert_queue(queue.clone(), changes);
+            Ok((queue, true))
+        })
+    }
+
+    /// Deletes a queue, if `connection` may use it; says how many messages were ready. One that is not there is
+    /// fine.
+    pub fn delete_queue(
+        &self,
+        name: &str,
+        connection: ConnectionId,
+        only: OnlyIf,
+    ) -> Result<Outcome<Option<(QueueRef, usize)>>, Refusal> {
+        self.change(|topology, changes| {
+            let Some(queue) = topology.queue(name).cloned() else { return Ok(None) };
+            queue.definition().check_owner(connection)?;
+            let mut ops = Vec::new();
+            let ready = queue.delete(only, &mut ops)?;
+            topology.remove_queue(name, changes);
+            if queue.definition().durable {
+                ops.push(Op::Forget { queue: queue.definition().id });
+                self.store.submit(&mut ops);
+            }
+            Ok(Some((queue, ready)))
+        })
+    }
+
+    fn change<T>(
+        &self,
+        operation: impl FnOnce(&mut Topology<QueueRef>, &mut Vec<Change>) -> Result<T, Refusal>,
+    ) -> Result<Outcome<T>, Refusal> {
+        let _turn = self.turn.lock();
+        let mut topology = Topology::clone(&self.topology.load());
+        let mut changes = Vec::new();
+        let result = operation(&mut topology, &mut changes)?;
+        self.topology.store(Arc::new(topology));
+        let mut ops: Vec<Op> = changes.iter().map(|change| records::change(&self.name, change)).collect();
+        let lsn = (!ops.is_empty()).then(|| self.store.submit(&mut ops));
+        Ok((result, lsn))
+    }
+}
+
+fn check_owner(
+    topology: &Topology<QueueRef>,
+    binding: &Binding,
+    connection: ConnectionId,
+) -> Result<(), Refusal> {
+    match topology.queue(&binding.destination) {
+        Some(queue) if binding.destination_kind == Resource::Queue => {
+            queue.definition().check_owner(connection)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,138 @@
+//! The broker as the management port sees it.
+
+use crate::auth;
+use crate::broker::Broker;
+use crate::store::Store;
+use exchanges::Kind;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+use tokio::sync::watch;
+use vhosts::topology::QueueHandle;
+use web_admin::{
+    Churn, Counts, ExchangeType, Identity, Listener, Management, MessageStats, Overview, Refused, Totals,
+};
+
+/// What the management port shows.
+pub struct View {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// Open ports.
+    pub listeners: Vec<Listener>,
+    /// When it started.
+    pub started: Instant,
+    /// Whether it is about to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// Connections that are allowed.
+    pub connections_max: Option<u64>,
+}
+
+/// The RabbitMQ whose behaviour is offered; clients that look at versions take us for this one.
+pub const RABBITMQ_VERSION: &str = "4.3.6";
+
+/// The name that clients and tools see for this node.
+#[must_use]
+pub fn node_name() -> String {
+    "haremq@localhost".to_owned()
+}
+
+impl Management for View {
+    fn overview(&self) -> Overview {
+        let mut overview = Overview {
+            node: node_name(),
+            cluster_name: node_name(),
+            version: env!("CARGO_PKG_VERSION"),
+            rabbitmq_version: RABBITMQ_VERSION,
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            in_service: !*self.stopping.borrow() && is_healthy(&self.broker.store),
+            connections_max: self.connections_max,
+            listeners: self.listeners.clone(),
+            exchange_types: Kind::ALL.into_iter().map(exchange_type).collect(),
+            counts: Counts::default(),
+            totals: Totals::default(),
+            message_stats: self.message_stats(),
+            churn: self.churn(),
+            alarms: Vec::new(),
+        };
+        self.count(&mut overview);
+        overview
+    }
+
+    fn authenticate(&self, user: &str, password: &str, peer: IpAddr) -> Result<Identity, Refused> {
+        match self.broker.authenticate(user, password.as_bytes(), peer) {
+            Ok(tags) => Ok(Identity { name: user.to_owned(), tags }),
+            Err(auth::Refused::Credentials) => Err(Refused::Credentials),
+            Err(auth::Refused::NotLoopback) => Err(Refused::NotLoopback),
+        }
+    }
+}
+
+impl View {
+    /// Adds up what queues and virtual hosts have.
+    fn count(&self, overview: &mut Overview) {
+        let (counts, totals, stats) =
+            (&mut overview.counts, &mut overview.totals, &mut overview.message_stats);
+        counts.connections = self.broker.connections_len() as u64;
+        counts.channels = read(&self.broker.totals.channels);
+        for vhost in self.broker.vhosts() {
+            let topology = vhost.topology().load();
+            counts.exchanges += topology.exchanges().count() as u64;
+            for queue in topology.queues() {
+                debug_assert!(!queue.definition().name.is_empty(), "a queue without a name");
+                let figures = queue.figures();
+                counts.queues += 1;
+                counts.consumers += figures.consumers as u64;
+                totals.messages_ready += figures.ready as u64;
+                totals.messages_unacknowledged += figures.unacked as u64;
+                stats.deliver += figures.counters.delivered;
+                stats.get += figures.counters.got;
+                stats.redeliver += figures.counters.redelivered;
+            }
+        }
+    }
+
+    fn message_stats(&self) -> MessageStats {
+        let totals = &self.broker.totals;
+        MessageStats {
+            publish: read(&totals.published),
+            confirm: read(&totals.confirmed),
+            get_empty: read(&totals.get_empty),
+            ack: read(&totals.acknowledged),
+            return_unroutable: read(&totals.unroutable_returned),
+            drop_unroutable: read(&totals.unroutable_dropped),
+            ..MessageStats::default()
+        }
+    }
+
+    fn churn(&self) -> Churn {
+        let totals = &self.broker.totals;
+        Churn {
+            connection_created: read(&totals.connections_created),
+            connection_closed: read(&totals.connections_closed),
+            channel_created: read(&totals.channels_created),
+            channel_closed: read(&totals.channels_created) - read(&totals.channels),
+            queue_declared: read(&totals.queues_declared),
+            queue_created: read(&totals.queues_created),
+            queue_deleted: read(&totals.queues_deleted),
+        }
+    }
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+fn is_healthy(store: &Store) -> bool {
+    store.progress().borrow().failed.is_none()
+}
+
+fn exchange_type(kind: Kind) -> ExchangeType {
+    let description = match kind {
+        Kind::Direct => "AMQP direct exchange, as per the AMQP specification",
+        Kind::Fanout => "AMQP fanout exchange, as per the AMQP specification",
+        Kind::Topic => "AMQP topic exchange, as per the AMQP specification",
+        Kind::Headers => "AMQP headers exchange, as per the AMQP specification",
+    };
+    ExchangeType { name: kind.as_str(), description }
+}

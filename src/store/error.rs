@@ -1,0 +1,66 @@
+//! What can go wrong with the data directory, in words that say what to do next.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the store cannot be opened, or why it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the data directory open.
+    #[error(
+        "the data directory {dir} is in use by process {pid}: stop that process, or give this broker another \
+         directory"
+    )]
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+        /// The holder, as it wrote itself into the lock file; 0 when that cannot be read.
+        pid: u32,
+    },
+    /// A later version of the broker wrote this data.
+    #[error(
+        "the data was written in format {found}, and this version reads formats up to {supported}: start the \
+         version that wrote it; its messages are untouched"
+    )]
+    NewerFormat {
+        /// The format of the data.
+        found: u32,
+        /// The newest format that this version knows.
+        supported: u32,
+    },
+    /// The database is there but cannot be read.
+    #[error(
+        "the database in {dir} cannot be read ({detail}): move the directory aside and keep it, then restore a \
+         copy of it or start with an empty one"
+    )]
+    Damaged {
+        /// The directory of the database.
+        dir: PathBuf,
+        /// What the database said.
+        detail: String,
+    },
+    /// The operating system refused a file operation.
+    #[error("cannot {doing} {path}: {source}; look at the free space and the permissions, then start again")]
+    Io {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The database refused an operation.
+    #[error("cannot {doing}: {source}; look at the free space and the health of the disk, then start again")]
+    Database {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// What the database said.
+        source: sled::Error,
+    },
+    /// The commit thread could not be started, or ended in a panic.
+    #[error("the commit thread of the store died: {detail}; start again")]
+    Thread {
+        /// What is known of the reason.
+        detail: String,
+    },
+}

@@ -1,0 +1,42 @@
+"""Fixtures: one broker for the run, fresh connections and names for each test."""
+
+import uuid
+
+import pytest
+
+from broker import Broker
+
+
+@pytest.fixture(scope="session")
+def broker():
+    """The broker under test."""
+    broker = Broker()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def connect(broker):
+    """Opens connections that are closed after the test."""
+    connections = []
+
+    def connect(**parameters):
+        connections.append(broker.connect(**parameters))
+        return connections[-1]
+
+    yield connect
+    for connection in connections:
+        if connection.is_open:
+            connection.close()
+
+
+@pytest.fixture
+def channel(connect):
+    """A channel on a connection of its own."""
+    return connect().channel()
+
+
+@pytest.fixture
+def unique():
+    """Makes names that no other test or run uses."""
+    return lambda name: f"{name}-{uuid.uuid4().hex}"

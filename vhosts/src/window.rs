@@ -1,0 +1,194 @@
+//! Values under consecutive numbers, which are mostly taken out in the order in which they went in.
+//!
+//! What waits for an acknowledgement is such a thing: numbers grow by one, the oldest goes first, now and
+//! then one stays behind. A ring of slots serves that without hashing; a value that stays behind while many
+//! pass moves to a tree, so that it does not hold on to the slots of those that are gone.
+//!
+//! Invariant: `stragglers` has only numbers below `first`; the slot at the front is never empty.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Slots that may be empty before stragglers are moved out of the way.
+const SLACK: usize = 64;
+
+/// A map from consecutive numbers, first in mostly first out.
+#[derive(Clone, Debug)]
+pub struct Window<T> {
+    stragglers: BTreeMap<u64, T>,
+    /// The number of the slot at the front.
+    first: u64,
+    slots: VecDeque<Option<T>>,
+    /// Slots that are not empty.
+    live: usize,
+}
+
+impl<T> Window<T> {
+    /// Numbers will begin with `first`.
+    #[must_use]
+    pub fn starting_at(first: u64) -> Window<T> {
+        Window { stragglers: BTreeMap::new(), first, slots: VecDeque::new(), live: 0 }
+    }
+
+    /// Values in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live + self.stragglers.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number that the next value will have.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    /// Puts a value in and says under which number.
+    pub fn push(&mut self, value: T) -> u64 {
+        let number = self.next();
+        self.slots.push_back(Some(value));
+        self.live += 1;
+        number
+    }
+
+    /// Gives out a number for nothing; nobody will ask for it.
+    pub fn skip(&mut self) -> u64 {
+        let number = self.next();
+        if self.slots.is_empty() {
+            self.first += 1;
+        } else {
+            self.slots.push_back(None);
+            self.tidy();
+        }
+        number
+    }
+
+    /// Takes the value with that number out.
+    pub fn remove(&mut self, number: u64) -> Option<T> {
+        let Some(at) = number.checked_sub(self.first) else { return self.stragglers.remove(&number) };
+        let value = self.slots.get_mut(usize::try_from(at).ok()?)?.take()?;
+        self.live -= 1;
+        self.tidy();
+        Some(value)
+    }
+
+    /// Takes out the oldest value, if its number is at most `last`.
+    pub fn pop_until(&mut self, last: u64) -> Option<(u64, T)> {
+        if let Some(oldest) = self.stragglers.first_entry() {
+            return (*oldest.key() <= last).then(|| oldest.remove_entry());
+        }
+        if self.slots.is_empty() || self.first > last {
+            return None;
+        }
+        let number = self.first;
+        let value = self.remove(number)?;
+        Some((number, value))
+    }
+
+    /// The value with that number.
+    #[must_use]
+    pub fn at(&self, number: u64) -> Option<&T> {
+        match number.checked_sub(self.first) {
+            None => self.stragglers.get(&number),
+            Some(at) => self.slots.get(usize::try_from(at).ok()?)?.as_ref(),
+        }
+    }
+
+    /// The value with that number, to be changed.
+    #[must_use]
+    pub fn at_mut(&mut self, number: u64) -> Option<&mut T> {
+        match number.checked_sub(self.first) {
+            None => self.stragglers.get_mut(&number),
+            Some(at) => self.slots.get_mut(usize::try_from(at).ok()?)?.as_mut(),
+        }
+    }
+
+    /// The values, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        let slots =
+            (self.first..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.as_ref()?)));
+        self.stragglers.iter().map(|(number, value)| (*number, value)).chain(slots)
+    }
+
+    fn tidy(&mut self) {
+        self.drop_empty_front();
+        while self.slots.len() > SLACK + 4 * self.live {
+            if let Some(Some(value)) = self.slots.pop_front() {
+                self.stragglers.insert(self.first, value);
+                self.live -= 1;
+            }
+            self.first += 1;
+            self.drop_empty_front();
+        }
+    }
+
+    fn drop_empty_front(&mut self) {
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push,
+        Skip,
+        Skip,
+        Remove(u64),
+        Pop(u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![4 => Just(Op::Push), 1 => Just(Op::Skip), 3 => (0..400u64).prop_map(Op::Remove), 1 => (0..400u64).prop_map(Op::Pop)]
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_map(ops in prop::collection::vec(op(), 0..600)) {
+            let mut window = Window::starting_at(1);
+            let mut map = BTreeMap::new();
+            let mut next = 1;
+            for op in ops {
+                match op {
+                    Op::Push => {
+                        let number = window.push("value");
+                        prop_assert_eq!(number, next);
+                        next += 1;
+                        prop_assert_eq!(map.insert(number, "value"), None);
+                    }
+                    Op::Skip => next = window.skip() + 1,
+                    Op::Remove(number) => prop_assert_eq!(window.remove(number), map.remove(&number)),
+                    Op::Pop(last) => {
+                        let expected = map.first_key_value().filter(|(n, _)| **n <= last).map(|(n, v)| (*n, *v));
+                        prop_assert_eq!(window.pop_until(last), expected);
+                        map = map.into_iter().filter(|(n, _)| Some(*n) != expected.map(|e| e.0)).collect();
+                    }
+                }
+                prop_assert_eq!(window.len(), map.len());
+                prop_assert!(window.iter().map(|(n, _)| n).eq(map.keys().copied()));
+            }
+        }
+    }
+
+    #[test]
+    fn one_straggler_holds_no_slots() {
+        let mut window = Window::starting_at(1);
+        window.push(());
+        for _ in 0..10_000 {
+            let number = window.push(());
+            window.remove(number);
+        }
+        assert!(window.at(1).is_some());
+        assert!(window.slots.len() <= SLACK + 1, "{}", window.slots.len());
+    }
+}

@@ -1,0 +1,181 @@
+//! What the broker tells us: plain values, read at one moment.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// The broker, as the management port needs it.
+pub trait Management: Send + Sync + 'static {
+    /// The state of the broker now. It must not block: every request asks, and metrics every few seconds.
+    fn overview(&self) -> Overview;
+
+    /// Who `user` is, if `password` is right and the user may come from `peer`. Hashing takes its time, so
+    /// this is called on a thread that may block. An IPv4 peer is never given as a mapped IPv6 address.
+    ///
+    /// # Errors
+    /// [`Refused`], without a hint of which part was wrong unless the password was right.
+    fn authenticate(&self, user: &str, password: &str, peer: IpAddr) -> Result<Identity, Refused>;
+}
+
+/// Who logged in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// Name of the user.
+    pub name: String,
+    /// The user's tags, for example `administrator`.
+    pub tags: Vec<String>,
+}
+
+/// Why somebody may not log in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// No such user, or not this password.
+    #[error("Not_Authorized")]
+    Credentials,
+    /// The password was right, but this user may log in from the broker's own machine only.
+    #[error("User can only log in via localhost")]
+    NotLoopback,
+}
+
+/// The state of the broker.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// Name of the node, for example `rabbit@host`.
+    pub node: String,
+    /// Name of the cluster; the node's until somebody sets another.
+    pub cluster_name: String,
+    /// The version of HareMQ.
+    pub version: &'static str,
+    /// The version of RabbitMQ that clients may take us for.
+    pub rabbitmq_version: &'static str,
+    /// Since the start.
+    pub uptime_ms: u64,
+    /// Whether clients are served: false while starting and while stopping.
+    pub in_service: bool,
+    /// AMQP connections at a time, if that is limited.
+    pub connections_max: Option<u64>,
+    /// Every open port.
+    pub listeners: Vec<Listener>,
+    /// The exchange types that can be declared.
+    pub exchange_types: Vec<ExchangeType>,
+    /// What there is now.
+    pub counts: Counts,
+    /// Messages in all queues now.
+    pub totals: Totals,
+    /// What happened to messages since the start.
+    pub message_stats: MessageStats,
+    /// What came and went since the start.
+    pub churn: Churn,
+    /// What is wrong now.
+    pub alarms: Vec<Alarm>,
+}
+
+/// An open port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listener {
+    /// `amqp`, `http` or `http/prometheus`; with TLS, `/ssl` behind it.
+    pub protocol: &'static str,
+    /// Where it is bound.
+    pub address: SocketAddr,
+}
+
+/// A kind of exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ExchangeType {
+    /// As in `exchange.declare`.
+    pub name: &'static str,
+    /// For people.
+    pub description: &'static str,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Counts {
+    pub connections: u64,
+    pub channels: u64,
+    pub exchanges: u64,
+    pub queues: u64,
+    pub consumers: u64,
+}
+
+/// Messages in all queues.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// Waiting for a consumer.
+    pub messages_ready: u64,
+    /// Delivered, not yet settled.
+    pub messages_unacknowledged: u64,
+}
+
+/// Counters of messages; they start at 0 with the broker and never fall.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MessageStats {
+    /// Published by clients.
+    pub publish: u64,
+    /// Confirmed to publishers.
+    pub confirm: u64,
+    /// Delivered to consumers that acknowledge.
+    pub deliver: u64,
+    /// Delivered to consumers that do not.
+    pub deliver_no_ack: u64,
+    /// Answers to `basic.get` that want an acknowledgement.
+    pub get: u64,
+    /// Answers to `basic.get` that do not.
+    pub get_no_ack: u64,
+    /// `basic.get` on an empty queue.
+    pub get_empty: u64,
+    /// Of the delivered and got, those that had been delivered before.
+    pub redeliver: u64,
+    /// Acknowledged by clients.
+    pub ack: u64,
+    /// Returned to the publisher, for want of a queue.
+    pub return_unroutable: u64,
+    /// Dropped for want of a queue.
+    pub drop_unroutable: u64,
+}
+
+impl MessageStats {
+    /// All that went out to clients.
+    #[must_use]
+    pub fn deliver_get(&self) -> u64 {
+        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+    }
+}
+
+/// Counters of what came and went; they start at 0 with the broker and never fall.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Churn {
+    /// AMQP connections opened.
+    pub connection_created: u64,
+    /// AMQP connections that ended.
+    pub connection_closed: u64,
+    /// Channels opened.
+    pub channel_created: u64,
+    /// Channels that ended.
+    pub channel_closed: u64,
+    /// `queue.declare` that succeeded, of new and old queues.
+    pub queue_declared: u64,
+    /// Queues that came to be.
+    pub queue_created: u64,
+    /// Queues that went.
+    pub queue_deleted: u64,
+}
+
+/// A resource that runs out, for which publishers are held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Alarm {
+    /// Memory is over its high watermark.
+    Memory,
+    /// Free disk space is under its limit.
+    Disk,
+}
+
+impl Alarm {
+    /// As RabbitMQ calls the resource.
+    #[must_use]
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Alarm::Memory => "memory",
+            Alarm::Disk => "disk",
+        }
+    }
+}
