@@ -6,11 +6,12 @@
 
 use bytes::BytesMut;
 use std::cell::RefCell;
+use vhosts::message::INLINE_BODY_MAX;
 
 /// Octets of a lent buffer: what one read can bring.
 const LENT: usize = 256 * 1024;
-/// A cut frame up to this size is moved; a larger one keeps the lent buffer.
-const MOVED_MAX: usize = 4 * 1024;
+/// A cut frame up to this size is moved; a larger one, which no body is, keeps the lent buffer.
+const MOVED_MAX: usize = INLINE_BODY_MAX + 64;
 
 thread_local! {
     static SPARE: RefCell<BytesMut> = RefCell::new(BytesMut::new());

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use triomphe::ThinArc;
 
 /// Bodies up to this many bytes are stored inside the message's own allocation.
-pub const INLINE_BODY_MAX: usize = 8 * 1024;
+pub const INLINE_BODY_MAX: usize = 32 * 1024;
 
 /// A published message. Cloning it copies a pointer.
 #[derive(Clone, Debug)]

@@ -135,7 +135,7 @@ impl Channel {
                 let mandatory = *mandatory;
                 self.header(payload, mandatory, limits)
             }
-            (Receiving::Body { .. }, Frame::Body(_, chunk)) => self.body(chunk),
+            (Receiving::Body { .. }, Frame::Body { chunk, left, .. }) => self.body(chunk, left),
             (Receiving::Methods, _) => {
                 let text = "expected method frame, got non method frame instead";
                 Err(Violation::new(Code::UnexpectedFrame, text))
@@ -172,8 +172,8 @@ impl Channel {
         if body_len == 0 { self.whole() } else { Ok(Received::Part) }
     }
 
-    fn body(&mut self, chunk: Chunk<'_>) -> Result<Received, Violation> {
-        if chunk.len() as u64 > self.builder.missing() {
+    fn body(&mut self, chunk: Chunk<'_>, left: usize) -> Result<Received, Violation> {
+        if (chunk.len() + left) as u64 > self.builder.missing() {
             let text = "content body frame exceeds remaining content size";
             return Err(Violation::new(Code::FrameError, text).by(PUBLISH));
         }

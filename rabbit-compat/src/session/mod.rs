@@ -261,7 +261,7 @@ impl Session {
                     Ok(()) => Ok(()),
                 }
             }
-            Frame::Header(number, _) | Frame::Body(number, _) => {
+            Frame::Header(number, _) | Frame::Body { channel: number, .. } => {
                 self.channel_content(number, frame, commands)
             }
         }

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The decoder owns the receive buffer. Small payloads are borrowed from it; a large body is cut out of it
-//! as shared [`Bytes`](bytes::Bytes), without copying. Size and type are checked as soon as the seven bytes
-//! of the head are there, so no peer can make the buffer grow beyond one frame.
+//! as shared [`Bytes`](bytes::Bytes), without copying, and handed out piece by piece as it arrives, so that
+//! no part of it is moved to make room for the rest. Size and type are checked as soon as the seven bytes of
+//! the head are there, so no peer can make the buffer grow beyond one frame.
 
 use bytes::{Buf, BytesMut};
 use vhosts::message::{Chunk, INLINE_BODY_MAX};
@@ -40,7 +41,14 @@ pub enum Frame<'a> {
     /// Class id, weight, body size, property flags and list.
     Header(u16, &'a [u8]),
     /// A piece of a body.
-    Body(u16, Chunk<'a>),
+    Body {
+        /// The channel.
+        channel: u16,
+        /// The octets.
+        chunk: Chunk<'a>,
+        /// Octets of the same frame that are to come.
+        left: usize,
+    },
     /// A sign of life.
     Heartbeat(u16, &'a [u8]),
 }
@@ -75,6 +83,8 @@ pub enum FrameError {
     },
 }
 
+/// A large body frame is handed out in pieces of at least this, but for its last.
+const PIECE_MIN: usize = 4096;
 /// Payload octets that an error keeps, to be shown.
 const SHOWN: usize = 17;
 
@@ -85,13 +95,15 @@ pub struct Decoder {
     /// Octets at the front of the buffer that were handed out already.
     used: usize,
     frame_max: usize,
+    /// The channel of a body frame that was handed out in part, and what is to come of it.
+    partial: Option<(u16, usize)>,
 }
 
 impl Decoder {
     /// A decoder for frames up to `frame_max` octets.
     #[must_use]
     pub fn new(frame_max: u32) -> Decoder {
-        Decoder { buffer: BytesMut::new(), used: 0, frame_max: frame_max as usize }
+        Decoder { buffer: BytesMut::new(), used: 0, frame_max: frame_max as usize, partial: None }
     }
 
     /// Changes the limit, after both sides agreed on one.
@@ -112,11 +124,22 @@ impl Decoder {
         Some(header)
     }
 
-    /// The next whole frame.
+    /// The next frame, whole unless it is a large body.
     ///
     /// # Errors
     /// What is in the buffer is not a frame that was agreed on.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
+        if let Some((channel, left)) = self.partial {
+            if left > 0 {
+                return Ok(self.piece(channel, left));
+            }
+            match self.buffer.get(self.used) {
+                None => return Ok(None),
+                Some(&END) => self.used += 1,
+                Some(&end) => return Err(FrameError::BadEnd { kind: kind::BODY, payload: Vec::new(), end }),
+            }
+            self.partial = None;
+        }
         let waiting = &self.buffer[self.used..];
         let Some(&[kind, c1, c0, s3, s2, s1, s0]) = waiting.first_chunk() else { return Ok(None) };
         let channel = u16::from_be_bytes([c1, c0]);
@@ -124,6 +147,10 @@ impl Decoder {
         // As RabbitMQ does, the limit is held against the payload, not against the whole frame.
         if size > self.frame_max {
             return Err(FrameError::TooLarge { kind, size, max: self.frame_max - OVERHEAD });
+        }
+        if kind == kind::BODY && size > INLINE_BODY_MAX {
+            self.used += 7;
+            return Ok(self.piece(channel, size));
         }
         let Some(&end) = waiting.get(7 + size) else { return Ok(None) };
         let payload = &waiting[7..7 + size];
@@ -140,20 +167,28 @@ impl Decoder {
     }
 
     fn take(&mut self, kind: u8, channel: u16, size: usize) -> Frame<'_> {
-        if kind == kind::BODY && size > INLINE_BODY_MAX {
-            self.buffer.advance(self.used + 7);
-            self.used = 1;
-            return Frame::Body(channel, Chunk::Shared(self.buffer.split_to(size).freeze()));
-        }
         let start = self.used + 7;
         self.used = start + size + 1;
         let payload = &self.buffer[start..start + size];
         match kind {
             kind::METHOD => Frame::Method(channel, payload),
             kind::HEADER => Frame::Header(channel, payload),
-            kind::BODY => Frame::Body(channel, Chunk::Borrowed(payload)),
+            kind::BODY => Frame::Body { channel, chunk: Chunk::Borrowed(payload), left: 0 },
             _ => Frame::Heartbeat(channel, payload),
         }
+    }
+
+    /// What is there of a body frame with `left` octets to come.
+    fn piece(&mut self, channel: u16, left: usize) -> Option<Frame<'_>> {
+        self.partial = Some((channel, left));
+        self.release();
+        let size = left.min(self.buffer.len());
+        if size < left.min(PIECE_MIN) {
+            return None;
+        }
+        let left = left - size;
+        self.partial = Some((channel, left));
+        Some(Frame::Body { channel, chunk: Chunk::Shared(self.buffer.split_to(size).freeze()), left })
     }
 
     fn release(&mut self) {
