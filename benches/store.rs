@@ -1,5 +1,7 @@
 //! How fast the store takes messages of 100 bytes and lets them go, through a database on disk.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot begin has nothing to measure")]
+
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use haremq::store::{Lsn, Op, Store};

@@ -166,7 +166,7 @@ fn words(refusal: &Refusal, vhost: &str, user: &str) -> (Code, String) {
         ),
         Refusal::InvalidArgument { queue, argument, flaw } => (
             Code::PreconditionFailed,
-            format!("invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}': {}", flaw_words(flaw)),
+            format!("invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}'{}", flaw_words(flaw)),
         ),
         Refusal::NotAString { resource, name, argument, value } => (
             Code::PreconditionFailed,
@@ -216,8 +216,11 @@ fn words(refusal: &Refusal, vhost: &str, user: &str) -> (Code, String) {
 
 fn flaw_words(flaw: &Flaw) -> String {
     match flaw {
-        Flaw::UnacceptableType(value) => format!("{{unacceptable_type,{}}}", erlang::type_name(value)),
-        Flaw::UnsupportedQueueType(kind) => format!("\"unsupported queue type '{kind}'\""),
+        Flaw::UnacceptableType(value) => format!(": {{unacceptable_type,{}}}", erlang::type_name(value)),
+        Flaw::UnsupportedQueueType(kind) => format!(": \"unsupported queue type '{kind}'\""),
+        Flaw::UnsupportedQueueVersion(version) => format!(": \"unsupported queue version '{version}'\""),
+        Flaw::LeaderLocator => ": invalid_queue_locator_arg".to_owned(),
+        Flaw::OfAnotherQueueType => " of queue type rabbit_classic_queue".to_owned(),
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use vhosts::queue::ConsumerKey;
+use vhosts::queue::{ConsumerKey, Outcome};
 use vhosts::topology::QueueHandle;
 use vhosts::{ConnectionId, Message, Moment, Permissions, QueueId, Refusal};
 
@@ -45,6 +45,16 @@ pub struct Client {
     /// An answer that may not be given before the store is safe up to there.
     held: Option<(Lsn, Done)>,
     safe: Lsn,
+    counted: Counted,
+}
+
+/// What of this client is in the broker's totals already.
+#[derive(Default)]
+struct Counted {
+    /// Not in the totals yet.
+    published: u64,
+    confirmed: u64,
+    channels: u64,
 }
 
 /// What a client has once it opened a virtual host.
@@ -76,6 +86,7 @@ impl Client {
             commands: Vec::new(),
             held: None,
             safe: Lsn::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -112,6 +123,7 @@ impl Client {
         self.take_frames();
         self.take_deliveries();
         self.hand_over();
+        self.count();
     }
 
     /// The store is safe up to `lsn`.
@@ -130,9 +142,8 @@ impl Client {
         if self.inbox.is_empty() {
             self.inbox = VecDeque::new();
         }
-        for room in [self.ops.is_empty().then_some(&mut self.ops)].into_iter().flatten() {
-            room.shrink_to(16);
-        }
+        self.ops.shrink_to(16);
+        self.commands.shrink_to(4);
     }
 
     /// The peer is gone, or the conversation has ended: everything that it held goes back.
@@ -143,8 +154,8 @@ impl Client {
             consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
         }
         self.outbox.take(&mut self.inbox);
-        self.broker.totals.channels.fetch_sub(self.session.channels_len() as u64, Relaxed);
         self.session.end();
+        self.count();
         self.take_deliveries();
         self.hand_over();
         let exclusive = self.opened.as_mut().map(|opened| std::mem::take(&mut opened.exclusive));
@@ -175,9 +186,10 @@ impl Client {
         }
     }
 
-    /// Gives deliveries to the session while there is room to write them.
+    /// Gives deliveries to the session while there is room to write them, and no answer is held that
+    /// belongs before them.
     fn take_deliveries(&mut self) {
-        loop {
+        while self.held.is_none() {
             if self.inbox.is_empty() {
                 self.outbox.take(&mut self.inbox);
             }
@@ -212,6 +224,7 @@ impl Client {
 
     fn publish(&mut self, channel: u16, message: Message, mandatory: bool) {
         let Some(opened) = &mut self.opened else { return };
+        self.counted.published += 1;
         opened.routes.refresh(&opened.vhost.topology().load());
         match opened.routes.route(&message, &opened.permissions) {
             Ok([]) if mandatory => {
@@ -245,12 +258,36 @@ impl Client {
 
     fn hand_answers(&mut self) {
         let answers = self.session.answers();
+        let settled = answers.iter().filter(|answer| answer.outcome == Outcome::Settle).count();
+        if settled > 0 {
+            self.broker.totals.acknowledged.fetch_add(settled as u64, Relaxed);
+        }
         for run in answers.chunk_by(|one: &Answer, next| one.queue == next.queue) {
             if let Some(queue) = self.broker.queue(run[0].queue) {
                 queue.answer(run, &mut self.ops);
             }
         }
         answers.clear();
+    }
+
+    /// Brings the broker's totals up to date: a few additions for a whole batch.
+    fn count(&mut self) {
+        let (totals, counted) = (&self.broker.totals, &mut self.counted);
+        let published = std::mem::take(&mut counted.published);
+        let confirmed = self.session.confirmed() - counted.confirmed;
+        let channels = self.session.channels_len() as u64;
+        if published > 0 {
+            totals.published.fetch_add(published, Relaxed);
+        }
+        if confirmed > 0 {
+            totals.confirmed.fetch_add(confirmed, Relaxed);
+            counted.confirmed += confirmed;
+        }
+        if channels != counted.channels {
+            totals.channels_created.fetch_add(channels.saturating_sub(counted.channels), Relaxed);
+            totals.channels.fetch_add(channels.wrapping_sub(counted.channels), Relaxed);
+            counted.channels = channels;
+        }
     }
 
     fn operate(&mut self, operation: Operation) {

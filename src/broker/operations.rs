@@ -45,7 +45,6 @@ impl Caller<'_> {
             Operation::DeclareExchange { passive: true, name, .. } => self.look_for_exchange(&name),
             Operation::DeclareExchange { name, kind, durable, auto_delete, internal, arguments, .. } => {
                 let kind = Kind::parse(&kind).ok_or(Refusal::UnknownExchangeType(kind))?;
-                let (name, arguments) = (name.clone(), arguments);
                 self.declare_exchange(ExchangeDefinition {
                     name,
                     kind,
@@ -62,7 +61,7 @@ impl Caller<'_> {
             }
             Operation::Unbind(binding) => {
                 self.check_binding(&binding)?;
-                plain(self.vhost.unbind(binding, self.connection))
+                plain(self.vhost.unbind(binding))
             }
             Operation::DeclareQueue { passive: true, name, .. } => {
                 self.broker.totals.queues_declared.fetch_add(1, Relaxed);
@@ -124,6 +123,9 @@ impl Caller<'_> {
     }
 
     fn look_for_exchange(self, name: &str) -> Result<Outcome<Done>, Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::DefaultExchange);
+        }
         self.check_any(Resource::Exchange, name)?;
         self.vhost.topology().load().expect_exchange(name)?;
         done(Done::Plain)

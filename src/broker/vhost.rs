@@ -55,17 +55,18 @@ impl Vhost {
     /// Makes sure that a binding is there.
     pub fn bind(&self, binding: Binding, connection: ConnectionId) -> Result<Outcome<()>, Refusal> {
         self.change(|topology, changes| {
-            check_owner(topology, &binding, connection)?;
+            if let Some(queue) = topology.queue(&binding.destination)
+                && binding.destination_kind == Resource::Queue
+            {
+                queue.definition().check_owner(connection)?;
+            }
             topology.bind(binding, changes)
         })
     }
 
     /// Removes a binding.
-    pub fn unbind(&self, binding: Binding, connection: ConnectionId) -> Result<Outcome<()>, Refusal> {
-        self.change(|topology, changes| {
-            check_owner(topology, &binding, connection)?;
-            topology.unbind(binding, changes)
-        })
+    pub fn unbind(&self, binding: Binding) -> Result<Outcome<()>, Refusal> {
+        self.change(|topology, changes| topology.unbind(binding, changes))
     }
 
     /// Makes sure that a queue is there. The second value is true when it was made.
@@ -117,18 +118,5 @@ impl Vhost {
         let mut ops: Vec<Op> = changes.iter().map(|change| records::change(&self.name, change)).collect();
         let lsn = (!ops.is_empty()).then(|| self.store.submit(&mut ops));
         Ok((result, lsn))
-    }
-}
-
-fn check_owner(
-    topology: &Topology<QueueRef>,
-    binding: &Binding,
-    connection: ConnectionId,
-) -> Result<(), Refusal> {
-    match topology.queue(&binding.destination) {
-        Some(queue) if binding.destination_kind == Resource::Queue => {
-            queue.definition().check_owner(connection)
-        }
-        _ => Ok(()),
     }
 }

@@ -8,11 +8,12 @@ use super::{buffers, now};
 use crate::broker::{Broker, Client};
 use crate::store::{Lsn, Progress};
 use rabbit_compat::session::State;
+use rabbit_compat::wire::Output;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, Interest, Ready};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -38,9 +39,9 @@ pub async fn serve(mut stream: TcpStream, peer: SocketAddr, broker: Arc<Broker>)
         (Ok(()), Some(reason)) => tracing::warn!(%peer, user = session.user(), "connection closed: {reason}"),
         (Ok(()), None) => tracing::debug!(%peer, user = session.user(), "connection closed"),
     }
-    let farewell = linger(&mut stream, session.output());
+    let by_agreement = session.ended().is_none();
     // A peer that does not take its last bytes in time does not get them.
-    let _ = timeout(LINGER, farewell).await;
+    let _ = timeout(LINGER, farewell(&mut stream, session.output(), by_agreement)).await;
 }
 
 struct Connection<'a> {
@@ -173,7 +174,8 @@ fn until(moment: Moment) -> Duration {
 }
 
 /// Writes what is left and waits for the peer to close, so that its last bytes are not cut off by a reset.
-async fn linger(stream: &mut TcpStream, output: &mut rabbit_compat::wire::Output) -> io::Result<()> {
+/// After `connection.close-ok` the client is the one to close; after anything else we are.
+async fn farewell(stream: &mut TcpStream, output: &mut Output, by_agreement: bool) -> io::Result<()> {
     while !output.is_empty() {
         stream.writable().await?;
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -184,15 +186,10 @@ async fn linger(stream: &mut TcpStream, output: &mut rabbit_compat::wire::Output
             Err(error) => return Err(error),
         }
     }
-    stream.shutdown().await?;
-    let mut rest = [0; 4096];
-    loop {
-        stream.readable().await?;
-        match stream.try_read(&mut rest) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+    if !by_agreement {
+        stream.shutdown().await?;
     }
+    let mut rest = [0; 512];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }

@@ -21,8 +21,8 @@ pub struct QueueDefinition {
     pub arguments: FieldTable,
 }
 
-/// Arguments that RabbitMQ knows and this broker does not act on. They are refused, not ignored.
-const NOT_IMPLEMENTED: [&str; 19] = [
+/// Arguments that RabbitMQ knows and this broker does not act on yet. They are refused, not ignored.
+const NOT_IMPLEMENTED: [&str; 18] = [
     "x-message-ttl",
     "x-expires",
     "x-dead-letter-exchange",
@@ -41,8 +41,19 @@ const NOT_IMPLEMENTED: [&str; 19] = [
     "x-max-in-memory-length",
     "x-max-in-memory-bytes",
     "x-queue-master-locator",
+];
+
+/// Arguments of queue types that this broker does not have.
+const OF_OTHER_TYPES: [&str; 5] = [
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-stream-filter-size-bytes",
+    "x-initial-cluster-size",
     "x-quorum-initial-group-size",
 ];
+
+/// Arguments that are taken and tell two declarations apart.
+const TAKEN: [&str; 4] = ["x-queue-type", "x-queue-mode", "x-queue-version", "x-queue-leader-locator"];
 
 impl QueueDefinition {
     /// Whether it may be declared like this at all.
@@ -50,19 +61,28 @@ impl QueueDefinition {
     /// # Errors
     /// [`Refusal::InvalidArgument`] or [`Refusal::NotImplemented`].
     pub fn validate(&self) -> Result<(), Refusal> {
-        if let Some(argument) = NOT_IMPLEMENTED.iter().find(|name| self.arguments.contains_key(name)) {
+        let has = |name: &&&str| self.arguments.contains_key(name);
+        if let Some(argument) = NOT_IMPLEMENTED.iter().find(has) {
             return Err(Refusal::NotImplemented(format!("queue argument '{argument}'")));
         }
-        let flaw = match self.arguments.inner().get("x-queue-type") {
-            None => return Ok(()),
-            Some(AMQPValue::LongString(kind)) => match kind.as_bytes() {
-                b"classic" | b"" => return Ok(()),
-                b"quorum" => return Err(Refusal::NotImplemented("queue type 'quorum'".to_owned())),
-                _ => Flaw::UnsupportedQueueType(kind.to_string()),
-            },
-            Some(other) => Flaw::UnacceptableType(other.clone()),
-        };
-        Err(Refusal::InvalidArgument { queue: self.name.clone(), argument: "x-queue-type", flaw })
+        if let Some(argument) = OF_OTHER_TYPES.iter().find(has) {
+            return Err(self.invalid(argument, Flaw::OfAnotherQueueType));
+        }
+        for (argument, value) in
+            TAKEN.iter().filter_map(|name| Some((*name, self.arguments.inner().get(*name)?)))
+        {
+            match (argument, value) {
+                ("x-queue-type", AMQPValue::LongString(kind)) if kind.as_bytes() == b"quorum" => {
+                    return Err(Refusal::NotImplemented("queue type 'quorum'".to_owned()));
+                }
+                _ => check_taken(argument, value).map_err(|flaw| self.invalid(argument, flaw))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn invalid(&self, argument: &'static str, flaw: Flaw) -> Refusal {
+        Refusal::InvalidArgument { queue: self.name.clone(), argument, flaw }
     }
 
     /// Whether `connection` may use the queue.
@@ -79,7 +99,7 @@ impl QueueDefinition {
     /// Whether declaring `wanted` again means this queue. Arguments that no queue type knows do not count.
     ///
     /// # Errors
-    /// [`Refusal::Locked`] or [`Refusal::Inequivalent`].
+    /// [`Refusal::Locked`], [`Refusal::Inequivalent`] or [`Refusal::InequivalentArgument`].
     pub fn check_equivalent(&self, wanted: &QueueDefinition) -> Result<(), Refusal> {
         if self.owner != wanted.owner {
             return Err(Refusal::Locked(self.name.clone()));
@@ -99,6 +119,47 @@ impl QueueDefinition {
                 });
             }
         }
-        Ok(())
+        match TAKEN.iter().chain(&NOT_IMPLEMENTED).find(|name| self.argument(name) != wanted.argument(name)) {
+            None => Ok(()),
+            Some(argument) => Err(Refusal::InequivalentArgument {
+                resource: Resource::Queue,
+                name: self.name.clone(),
+                argument,
+                received: wanted.argument(argument),
+                current: self.argument(argument),
+            }),
+        }
+    }
+
+    /// An argument as it is compared: no queue type, and an empty one, mean `classic`.
+    fn argument(&self, name: &str) -> Option<AMQPValue> {
+        let value = self.arguments.inner().get(name).cloned();
+        let unsaid = match &value {
+            None => true,
+            Some(AMQPValue::LongString(kind)) => kind.is_empty(),
+            _ => false,
+        };
+        if name == "x-queue-type" && unsaid { Some(AMQPValue::LongString("classic".into())) } else { value }
+    }
+}
+
+/// Whether the value of an argument that is taken is one that it can have.
+fn check_taken(argument: &str, value: &AMQPValue) -> Result<(), Flaw> {
+    match (argument, value) {
+        ("x-queue-type", AMQPValue::LongString(kind)) => match kind.as_bytes() {
+            b"classic" | b"" => Ok(()),
+            _ => Err(Flaw::UnsupportedQueueType(kind.to_string())),
+        },
+        ("x-queue-leader-locator", AMQPValue::LongString(locator)) => match locator.as_bytes() {
+            b"client-local" | b"balanced" => Ok(()),
+            _ => Err(Flaw::LeaderLocator),
+        },
+        ("x-queue-version", AMQPValue::LongInt(2) | AMQPValue::LongLongInt(2)) => Ok(()),
+        ("x-queue-version", AMQPValue::LongInt(version)) => {
+            Err(Flaw::UnsupportedQueueVersion(i64::from(*version)))
+        }
+        ("x-queue-version", AMQPValue::LongLongInt(version)) => Err(Flaw::UnsupportedQueueVersion(*version)),
+        ("x-queue-mode", _) => Ok(()),
+        _ => Err(Flaw::UnacceptableType(value.clone())),
     }
 }

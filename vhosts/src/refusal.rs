@@ -117,4 +117,10 @@ pub enum Flaw {
     UnacceptableType(AMQPValue),
     /// No queue type of that name.
     UnsupportedQueueType(String),
+    /// Not a version of classic queues that there is.
+    UnsupportedQueueVersion(i64),
+    /// Not a way to place queues.
+    LeaderLocator,
+    /// For queues of another type.
+    OfAnotherQueueType,
 }

@@ -234,8 +234,7 @@ impl<Q: QueueHandle> Topology<Q> {
     /// An end that is missing, the default exchange, or arguments that the exchange does not take.
     pub fn bind(&mut self, binding: Binding, changes: &mut Vec<Change>) -> Result<(), Refusal> {
         let target = self.target(&binding)?;
-        let source = self.exchanges.get_mut(&*binding.source).map(Arc::make_mut);
-        let Some(source) = source else { return Err(Refusal::NotFound(Resource::Exchange, binding.source)) };
+        let Some(source) = self.exchanges.get_mut(&*binding.source).map(Arc::make_mut) else { return Ok(()) };
         let added = source.router.bind(&binding.routing_key, &binding.arguments, target.clone());
         if !added.map_err(Refusal::Binding)? {
             return Ok(());
@@ -250,14 +249,16 @@ impl<Q: QueueHandle> Topology<Q> {
         Ok(())
     }
 
-    /// Removes a binding. One that is not there is fine.
+    /// Removes a binding. One that is not there is fine, and so is an end that is not there.
     ///
     /// # Errors
-    /// An end that is missing, or the default exchange.
+    /// The default exchange.
     pub fn unbind(&mut self, binding: Binding, changes: &mut Vec<Change>) -> Result<(), Refusal> {
-        let target = self.target(&binding)?;
-        let source = self.exchanges.get_mut(&*binding.source).map(Arc::make_mut);
-        let Some(source) = source else { return Err(Refusal::NotFound(Resource::Exchange, binding.source)) };
+        let target = match self.target(&binding) {
+            Err(Refusal::NotFound(..)) => return Ok(()),
+            target => target?,
+        };
+        let Some(source) = self.exchanges.get_mut(&*binding.source).map(Arc::make_mut) else { return Ok(()) };
         if !source.router.unbind(&binding.routing_key, &binding.arguments, &target) {
             return Ok(());
         }
@@ -295,6 +296,7 @@ impl<Q: QueueHandle> Topology<Q> {
         if binding.source.is_empty() || (to_exchange && binding.destination.is_empty()) {
             return Err(Refusal::DefaultExchange);
         }
+        self.expect_exchange(&binding.source)?;
         if !to_exchange {
             return self.expect_queue(&binding.destination).map(|queue| Target::Queue(queue.clone()));
         }

@@ -143,7 +143,6 @@ mod tests {
     enum Op {
         Push,
         Skip,
-        Skip,
         Remove(u64),
         Pop(u64),
     }
@@ -171,7 +170,7 @@ mod tests {
                     Op::Pop(last) => {
                         let expected = map.first_key_value().filter(|(n, _)| **n <= last).map(|(n, v)| (*n, *v));
                         prop_assert_eq!(window.pop_until(last), expected);
-                        map = map.into_iter().filter(|(n, _)| Some(*n) != expected.map(|e| e.0)).collect();
+                        map.retain(|number, _| Some(*number) != expected.map(|taken| taken.0));
                     }
                 }
                 prop_assert_eq!(window.len(), map.len());

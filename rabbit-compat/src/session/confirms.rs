@@ -33,6 +33,8 @@ pub struct Confirm {
     pub tag: u64,
     /// Whether it confirms more than one.
     pub multiple: bool,
+    /// How many it confirms.
+    pub count: u64,
 }
 
 impl Confirms {
@@ -60,7 +62,8 @@ impl Confirms {
         while let Some(next) = self.waiting.pop_front_if(|next| next.channel == channel && safe(next)) {
             tags.1 = next.tags.1;
         }
-        Some(Confirm { channel, tag: tags.1, multiple: tags.0 != tags.1 })
+        let count = tags.1 - tags.0 + 1;
+        Some(Confirm { channel, tag: tags.1, multiple: count > 1, count })
     }
 
     /// The channel is gone; nobody waits for its confirms any more.
@@ -80,16 +83,25 @@ mod tests {
         confirms.push(1, (4, 4), Some(LogPosition(6)));
         confirms.push(1, (5, 9), Some(LogPosition(7)));
         assert_eq!(confirms.pop(LogPosition(4)), None);
-        assert_eq!(confirms.pop(LogPosition(6)), Some(Confirm { channel: 1, tag: 4, multiple: true }));
+        assert_eq!(
+            confirms.pop(LogPosition(6)),
+            Some(Confirm { channel: 1, tag: 4, multiple: true, count: 4 })
+        );
         assert_eq!(confirms.pop(LogPosition(6)), None);
-        assert_eq!(confirms.pop(LogPosition(7)), Some(Confirm { channel: 1, tag: 9, multiple: true }));
+        assert_eq!(
+            confirms.pop(LogPosition(7)),
+            Some(Confirm { channel: 1, tag: 9, multiple: true, count: 5 })
+        );
     }
 
     #[test]
     fn what_needs_no_log_waits_behind_what_does() {
         let mut confirms = Confirms::default();
         confirms.push(1, (1, 1), None);
-        assert_eq!(confirms.pop(LogPosition(0)), Some(Confirm { channel: 1, tag: 1, multiple: false }));
+        assert_eq!(
+            confirms.pop(LogPosition(0)),
+            Some(Confirm { channel: 1, tag: 1, multiple: false, count: 1 })
+        );
         confirms.push(1, (2, 2), Some(LogPosition(3)));
         confirms.push(1, (3, 3), None);
         assert_eq!(confirms.pop(LogPosition(2)), None);

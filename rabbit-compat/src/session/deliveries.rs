@@ -109,6 +109,7 @@ impl Session {
     /// The log is safe up to `position`: sends the confirms that waited for it.
     pub fn safe(&mut self, position: LogPosition) {
         while let Some(confirm) = self.confirms.pop(position) {
+            self.confirmed += confirm.count;
             method::frame(self.output.open(), confirm.channel, |payload| {
                 payload.put_u32(60 << 16 | 80);
                 payload.put_u64(confirm.tag);
@@ -122,6 +123,7 @@ impl Session {
     pub fn released(&mut self, number: u16) {
         let gone: Vec<u64> = self.consumers_of(number).map(|(id, _)| id).collect();
         gone.into_iter().for_each(|id| _ = self.consumers.remove(id));
+        self.confirms.forget(number);
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.requeue_all(&mut self.answers);
         if !channel.closing {

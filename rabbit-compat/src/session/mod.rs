@@ -102,6 +102,7 @@ pub struct Session {
     channels: HashMap<u16, Channel, foldhash::fast::RandomState>,
     consumers: Window<Consumer>,
     confirms: Confirms,
+    confirmed: u64,
     /// Channels with publishes that were not handed to the broker yet.
     publishing: Vec<u16>,
     answers: Vec<Answer>,
@@ -142,6 +143,7 @@ impl Session {
             channels: HashMap::default(),
             consumers: Window::starting_at(1),
             confirms: Confirms::default(),
+            confirmed: 0,
             publishing: Vec::new(),
             answers: Vec::new(),
             grants: Vec::new(),
@@ -178,6 +180,12 @@ impl Session {
     #[must_use]
     pub fn channels_len(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Publishes that were confirmed so far.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
     }
 
     /// What the client said about itself.

@@ -300,7 +300,6 @@ impl Session {
             }
             channel::AMQPMethod::Flow(_) => Err(not_implemented("active=false")),
             channel::AMQPMethod::Close(_) => {
-                self.confirms.forget(number);
                 commands.push(self.release(number));
                 Ok(())
             }
@@ -401,7 +400,8 @@ impl Session {
         let queue = self.queue_name(number, &consume.queue)?;
         let id = ConsumerId(self.consumers.next());
         let tag = match consume.consumer_tag.as_str() {
-            "" => format!("amq.ctag-{}-{number}-{}", self.connection.0, id.0),
+            // As long as RabbitMQ's, and readable: which connection, and which of its consumers.
+            "" => format!("amq.ctag-{:010x}-{:011x}", self.connection.0, id.0),
             tag => tag.to_owned(),
         };
         if self.consumer_by_tag(number, &tag).is_some() {
