@@ -40,6 +40,20 @@ pub struct Phase {
     finishing: bool,
 }
 
+/// Runs `work` while the broker's life lasts. A client whose broker dies in the middle of the handshake may
+/// never hear of it; the next life is its end too. None then.
+pub async fn while_it_lives<T>(
+    phases: &watch::Receiver<Phase>,
+    life: u32,
+    work: impl Future<Output = lapin::Result<T>>,
+) -> Option<lapin::Result<T>> {
+    let mut next = phases.clone();
+    tokio::select! {
+        result = work => Some(result),
+        _ = next.wait_for(|phase| phase.life > life) => None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn confirmed_messages_survive_kill_9() {
     let seed = std::env::var("CRASH_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());

@@ -111,7 +111,7 @@ impl LiveQueue {
         for Incoming { message, append } in batch.drain(..) {
             let Running { queue, effects, .. } = &mut *running;
             let seq = queue.publish(message, effects);
-            if let Some(append) = append.filter(|_| self.definition.durable) {
+            if let Some(append) = append.filter(|_| self.definition.survives_restart()) {
                 appends[append].targets.push((self.definition.id, seq));
             }
         }

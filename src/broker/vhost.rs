@@ -77,7 +77,7 @@ impl Vhost {
                 return Ok((existing.clone(), false));
             }
             wanted.validate()?;
-            let queue = Queue::new(wanted.durable, Seq(1));
+            let queue = Queue::new(wanted.survives_restart(), Seq(1));
             let queue = QueueRef(Arc::new(LiveQueue::new(wanted, queue)));
             topology.insert_queue(queue.clone(), changes);
             Ok((queue, true))
@@ -98,7 +98,7 @@ impl Vhost {
             let mut ops = Vec::new();
             let ready = queue.delete(only, &mut ops)?;
             topology.remove_queue(name, changes);
-            if queue.definition().durable {
+            if queue.definition().survives_restart() {
                 ops.push(Op::Forget { queue: queue.definition().id });
                 self.store.submit(&mut ops);
             }

@@ -18,7 +18,7 @@ use vhosts::{Message, MessageBuilder};
 /// Bytes of a chunk at most, its header included.
 pub const CHUNK_MAX: usize = 240 * 1024;
 /// Bytes of the chunks of a group at most, unless a single record is larger.
-pub const GROUP_MAX: u64 = 2 * CHUNK_MAX as u64;
+pub const GROUP_MAX: u64 = 8 * CHUNK_MAX as u64;
 
 const HEADER_LEN: usize = 28;
 /// The offset of the first record in a chunk where none begins.

@@ -24,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const SEGMENT_SIZE: usize = 2 * 1024 * 1024;
+const SEGMENT_SIZE: usize = 8 * 1024 * 1024;
 const CACHE_CAPACITY: u64 = 64 * 1024 * 1024;
 /// Accesses after which a shard of the page cache evicts, and some more.
 const EVICTING_TOUCHES: u32 = 70;

@@ -5,7 +5,7 @@
 
 use super::body::{Body, END};
 use super::ledger::Ledger;
-use crate::Phase;
+use crate::{Phase, while_it_lives};
 use crate::broker::PATIENCE;
 use futures_lite::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
@@ -22,7 +22,12 @@ const ACK_EVERY: u64 = 17;
 pub async fn run(queue: &'static str, url: String, ledger: Arc<Ledger>, mut phases: watch::Receiver<Phase>) {
     loop {
         let life = phases.borrow().life;
-        let Err(error) = consume_for_a_life(queue, &url, &ledger).await else { return };
+        let work = consume_for_a_life(queue, &url, &ledger);
+        let error = match while_it_lives(&phases, life, work).await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error,
+            None => continue,
+        };
         let reborn = timeout(PATIENCE, phases.wait_for(|phase| phase.life > life)).await;
         reborn.unwrap_or_else(|_| panic!("an error while the broker lived: {error}")).unwrap();
     }

@@ -5,7 +5,7 @@
 
 use super::body::{Body, END};
 use super::ledger::Ledger;
-use crate::Phase;
+use crate::{Phase, while_it_lives};
 use crate::broker::{Broker, PATIENCE};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm};
@@ -30,14 +30,19 @@ pub async fn run(
     loop {
         let life = phases.borrow().life;
         let mut outstanding = Outstanding::new();
-        let ended = publish_for_a_life(number, queue, &url, &ledger, &phases, &mut outstanding).await;
+        let work = publish_for_a_life(number, queue, &url, &ledger, &phases, &mut outstanding);
+        let ended = while_it_lives(&phases, life, work).await;
         // Confirms that had come before the connection broke count: the broker gave its word.
         while let Some((body, confirm)) = outstanding.pop_front() {
-            if settle(&ledger, body, confirm).await.is_err() && ended.is_ok() {
+            if settle(&ledger, body, confirm).await.is_err() && matches!(ended, Some(Ok(()))) {
                 panic!("{body:?} was not confirmed by a broker that was not killed");
             }
         }
-        let Err(error) = ended else { return };
+        let error = match ended {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error,
+            None => continue,
+        };
         let reborn = timeout(PATIENCE, phases.wait_for(|phase| phase.life > life)).await;
         reborn.unwrap_or_else(|_| panic!("an error while the broker lived: {error}")).unwrap();
     }

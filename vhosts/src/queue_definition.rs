@@ -11,7 +11,7 @@ pub struct QueueDefinition {
     pub id: QueueId,
     /// Its name, unique in the virtual host.
     pub name: Name,
-    /// Whether it survives a restart.
+    /// As declared; see [`survives_restart`](Self::survives_restart).
     pub durable: bool,
     /// Whether it goes with its last consumer.
     pub auto_delete: bool,
@@ -56,6 +56,13 @@ const OF_OTHER_TYPES: [&str; 5] = [
 const TAKEN: [&str; 4] = ["x-queue-type", "x-queue-mode", "x-queue-version", "x-queue-leader-locator"];
 
 impl QueueDefinition {
+    /// Whether there is anything of it to keep: an exclusive queue goes with its connection, and so with the
+    /// process, also when it was declared durable.
+    #[must_use]
+    pub fn survives_restart(&self) -> bool {
+        self.durable && self.owner.is_none()
+    }
+
     /// Whether it may be declared like this at all.
     ///
     /// # Errors

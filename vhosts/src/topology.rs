@@ -211,7 +211,7 @@ impl<Q: QueueHandle> Topology<Q> {
     /// Adds a queue whose name is free.
     pub fn insert_queue(&mut self, queue: Q, changes: &mut Vec<Change>) {
         let definition = queue.definition();
-        if definition.durable {
+        if definition.survives_restart() {
             changes.push(Change::QueueDeclared(definition.clone()));
         }
         self.queues.insert_mut(definition.name.clone(), queue);
@@ -222,7 +222,7 @@ impl<Q: QueueHandle> Topology<Q> {
         let queue = self.queues.get(name)?.clone();
         self.unbind_destination(&Target::Queue(queue.clone()), changes);
         self.queues.remove_mut(name);
-        if queue.definition().durable {
+        if queue.definition().survives_restart() {
             changes.push(Change::QueueDeleted(queue.definition().clone()));
         }
         Some(queue)
@@ -317,7 +317,7 @@ impl<Q: QueueHandle> Topology<Q> {
         let durable = |name: &str| self.exchange(name).is_some_and(|exchange| exchange.definition.durable);
         durable(source)
             && match target {
-                Target::Queue(queue) => queue.definition().durable,
+                Target::Queue(queue) => queue.definition().survives_restart(),
                 Target::Exchange(name) => durable(name),
             }
     }

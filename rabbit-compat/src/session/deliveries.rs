@@ -96,10 +96,8 @@ impl Session {
     /// `position`; `None`: they need no log.
     pub fn published(&mut self, position: Option<LogPosition>, safe: LogPosition) {
         for number in self.publishing.drain(..) {
-            let Some(tags) = self.channels.get_mut(&number).and_then(|channel| channel.confirms.as_mut())
-            else {
-                continue;
-            };
+            let open = self.channels.get_mut(&number).filter(|channel| !channel.closing);
+            let Some(tags) = open.and_then(|channel| channel.confirms.as_mut()) else { continue };
             self.confirms.push(number, (tags.handed + 1, tags.published), position);
             tags.handed = tags.published;
         }

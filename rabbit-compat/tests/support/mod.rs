@@ -1,0 +1,5 @@
+//! Conversations as text.
+
+pub mod broker;
+pub mod conversation;
+pub mod notation;

@@ -1,0 +1,521 @@
+//! What must hold, in the most naive form: for each queue, a list of every message that ever went there, and
+//! what is known of it.
+//!
+//! Most is known exactly, because what the broker writes is looked at in the order in which it writes. What
+//! is not (a frame that was handed over and perhaps not carried out, a purge while deliveries are under way)
+//! makes an entry [`Presence::Maybe`], and nothing is demanded of it but that it does not appear twice.
+
+use haremq::broker::Vhost;
+use haremq::store::SETTLE_EVERY_MS;
+use std::collections::{BTreeMap, BTreeSet};
+use vhosts::topology::QueueHandle;
+use vhosts::{Moment, Name, QueueId};
+
+/// A message, named by the number at the beginning of its body.
+pub type MessageId = u64;
+
+/// A consumer: its connection, channel and tag.
+pub type ConsumerName = (u32, u16, String);
+
+/// What was published.
+#[derive(Debug)]
+pub struct Published {
+    /// Connection and channel, numbered over the whole run; ids grow in publishing order.
+    pub publisher: (u32, u64),
+    pub persistent: bool,
+    pub mandatory: bool,
+    pub exchange: String,
+    pub routing_key: String,
+    pub properties: Vec<u8>,
+    pub body_len: usize,
+    pub returned: bool,
+    pub at: u64,
+}
+
+/// Whether a queue has a message, ready or unacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Its publish may have been carried out or not.
+    Possible,
+    /// It may be there.
+    Maybe,
+    /// It is there.
+    Sure,
+    /// It was settled.
+    Gone,
+}
+
+/// A message in a queue.
+#[derive(Debug)]
+pub struct Entry {
+    pub presence: Presence,
+    /// Its place is known: all of its publish happened in one tick.
+    pub exact: bool,
+    pub position: u64,
+    /// Written to a client in this life of the broker.
+    pub handed: bool,
+    pub held: bool,
+    /// It may have gone since it was last with a consumer.
+    pub blurred: bool,
+    /// Deliveries so far; tells a late answer from one to the last delivery.
+    pub deliveries: u64,
+    /// Since when it could be handed out.
+    pub ready_since: u64,
+    pub confirmed: bool,
+    pub persistent: bool,
+    /// Its settlement is on disk.
+    pub settled_on_disk: bool,
+    /// It was settled before a crash, and that was not on disk.
+    pub may_be_back: bool,
+}
+
+/// A queue, from its declaration to its end.
+#[derive(Debug, Default)]
+pub struct QueueModel {
+    pub name: String,
+    pub durable: bool,
+    pub exclusive: bool,
+    pub auto_delete: bool,
+    /// The broker said that it is there.
+    pub known: bool,
+    pub deleted: bool,
+    /// The broker said that it is gone.
+    pub deletion_known: bool,
+    pub entries: BTreeMap<MessageId, Entry>,
+    pub consumers: BTreeMap<ConsumerName, ConsumerModel>,
+    /// When its consumers changed last.
+    pub steady_since: u64,
+    /// Counts the ends of consumers whose deliveries may have come back.
+    pub disturbances: u64,
+    /// The newest first delivery, by receiving connection and publisher, and the disturbances before it.
+    newest: BTreeMap<(u32, (u32, u64)), (MessageId, u64)>,
+}
+
+/// A consumer of a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsumerModel {
+    /// A global limit may send its messages back.
+    pub limited: bool,
+    /// What is on its way to it counts as settled.
+    pub no_ack: bool,
+}
+
+/// A delivery as the oracle sees it.
+pub struct Delivered<'a> {
+    pub queue: QueueId,
+    pub connection: u32,
+    pub get: bool,
+    pub no_ack: bool,
+    pub redelivered: bool,
+    pub exchange: &'a str,
+    pub routing_key: &'a str,
+    pub properties: &'a [u8],
+    pub body: &'a [u8],
+}
+
+/// What the run was worth.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub published: u64,
+    pub confirmed: u64,
+    pub delivered: u64,
+    pub redelivered: u64,
+    pub crashes: u64,
+    pub store_failures: u64,
+    /// Messages that came back after a crash though they were acked before: their ack was not on disk.
+    pub acked_and_back: u64,
+    pub recovered: u64,
+}
+
+/// Everything that is known.
+#[derive(Default)]
+pub struct Oracle {
+    pub tick: u64,
+    pub queues: BTreeMap<QueueId, QueueModel>,
+    pub published: Vec<Published>,
+    /// Names of queues that somebody asked to delete.
+    pub doomed: BTreeSet<String>,
+    pub tally: Tally,
+    positions: u64,
+    /// Settlements that the store was not stepped after.
+    settled: Vec<(QueueId, MessageId)>,
+    /// Settlements that will be written at the first step from that moment on.
+    settling: Vec<(Moment, QueueId, MessageId)>,
+}
+
+/// The body of a message.
+pub fn body(id: MessageId, len: usize) -> Vec<u8> {
+    let mut body: Vec<u8> = id.to_be_bytes().into();
+    body.extend((8..len.max(8)).map(|at| (id as usize * 31 + at * 7) as u8));
+    body
+}
+
+impl Oracle {
+    /// Takes note of queues that came and went.
+    pub fn look_at_topology(&mut self, vhost: &Vhost) {
+        let topology = vhost.topology().load();
+        let mut there = BTreeSet::new();
+        for queue in topology.queues() {
+            let definition = queue.definition();
+            there.insert(definition.id);
+            self.queues.entry(definition.id).or_insert_with(|| QueueModel {
+                name: definition.name.to_string(),
+                durable: definition.durable,
+                exclusive: definition.owner.is_some(),
+                auto_delete: definition.auto_delete,
+                ..QueueModel::default()
+            });
+        }
+        for (id, queue) in &mut self.queues {
+            if !queue.deleted && !there.contains(id) {
+                let may_go = queue.exclusive || queue.auto_delete || self.doomed.contains(&queue.name);
+                assert!(may_go, "queue {} went without being asked to", queue.name);
+                queue.deleted = true;
+            }
+        }
+    }
+
+    /// The queue of that name as it is now.
+    pub fn queue_named(&self, name: &str) -> Option<QueueId> {
+        self.queues.iter().find(|(_, queue)| !queue.deleted && queue.name == name).map(|(id, _)| *id)
+    }
+
+    pub fn queue(&mut self, id: QueueId) -> &mut QueueModel {
+        self.queues.get_mut(&id).expect("a queue that was declared")
+    }
+
+    /// A publish may have been carried out just now, to these queues.
+    pub fn possible(&mut self, id: MessageId, queues: &BTreeSet<QueueId>) {
+        self.positions += 1;
+        for queue in queues {
+            let (position, ready_since) = (self.positions, self.tick);
+            let persistent = self.published[id as usize].persistent;
+            let queue = self.queues.get_mut(queue).expect("routed to a queue that was declared");
+            queue.entries.entry(id).or_insert(Entry {
+                presence: Presence::Possible,
+                exact: false,
+                position,
+                handed: false,
+                held: false,
+                blurred: false,
+                deliveries: 0,
+                ready_since,
+                confirmed: false,
+                persistent,
+                settled_on_disk: false,
+                may_be_back: false,
+            });
+        }
+    }
+
+    /// A publish was carried out: to all of `always`, and perhaps to the others of `possible`.
+    pub fn certain(&mut self, id: MessageId, possible: &BTreeSet<QueueId>, always: &BTreeSet<QueueId>) {
+        let published = &self.published[id as usize];
+        let lost = published.mandatory && possible.is_empty() && !published.returned;
+        assert!(!lost, "message {id} went nowhere, and was not returned");
+        for queue in possible {
+            let Some(entry) = self.queue(*queue).entries.get_mut(&id) else { continue };
+            let exact = entry.ready_since == self.tick;
+            let entry = self.queue(*queue).entries.get_mut(&id).expect("seen above");
+            entry.exact |= exact;
+            if entry.presence == Presence::Possible {
+                entry.presence = if always.contains(queue) { Presence::Sure } else { Presence::Maybe };
+            }
+        }
+    }
+
+    /// It will never be known whether a publish was carried out.
+    pub fn uncertain(&mut self, id: MessageId, possible: &BTreeSet<QueueId>) {
+        for queue in possible {
+            if let Some(entry) = self.queue(*queue).entries.get_mut(&id)
+                && entry.presence == Presence::Possible
+            {
+                entry.presence = Presence::Maybe;
+            }
+        }
+    }
+
+    pub fn confirmed(&mut self, id: MessageId) {
+        self.tally.confirmed += 1;
+        for queue in self.queues.values_mut() {
+            if let Some(entry) = queue.entries.get_mut(&id) {
+                entry.confirmed = true;
+            }
+        }
+    }
+
+    /// The content of a message is what was published; says which one it is.
+    pub fn identify(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: &[u8],
+        content: &[u8],
+    ) -> MessageId {
+        let id = u64::from_be_bytes(*content.first_chunk().expect("a body of ours"));
+        let published = self.published.get(id as usize).expect("a message that was published");
+        assert!(content == body(id, published.body_len), "message {id} has another body");
+        assert!(properties == published.properties, "message {id} has other properties");
+        assert_eq!(
+            (exchange, routing_key),
+            (&*published.exchange, &*published.routing_key),
+            "message {id} has another address"
+        );
+        id
+    }
+
+    /// A message was written to a client. Says which, and the number of its delivery.
+    pub fn delivered(&mut self, delivery: &Delivered<'_>) -> (MessageId, u64) {
+        let Delivered { queue, no_ack, redelivered, exchange, routing_key, .. } = *delivery;
+        let id = self.identify(exchange, routing_key, delivery.properties, delivery.body);
+        self.tally.delivered += 1;
+        self.tally.redelivered += u64::from(redelivered);
+        self.check_order(delivery, id);
+        let name = self.queue(queue).name.clone();
+        let Some(entry) = self.queues.get_mut(&queue).and_then(|queue| queue.entries.get_mut(&id)) else {
+            panic!("message {id} was never published to queue {name}")
+        };
+        assert!(entry.presence != Presence::Gone, "message {id} came out of queue {name} after it was settled");
+        assert!(!entry.held, "message {id} of queue {name} is with another consumer");
+        assert_eq!(redelivered, entry.handed, "redelivered flag of message {id} of queue {name}");
+        entry.handed = true;
+        entry.held = !no_ack;
+        entry.blurred = false;
+        entry.deliveries += 1;
+        entry.presence = if no_ack { Presence::Gone } else { Presence::Sure };
+        let number = entry.deliveries;
+        self.tally.acked_and_back += u64::from(std::mem::take(&mut entry.may_be_back));
+        if no_ack {
+            self.settled.push((queue, id));
+        }
+        (id, number)
+    }
+
+    fn check_order(&mut self, delivery: &Delivered<'_>, id: MessageId) {
+        let (tick, publisher) = (self.tick, self.published[id as usize].publisher);
+        let at = self.published[id as usize].at;
+        let queue = self.queues.get_mut(&delivery.queue).expect("a queue that was declared");
+        let alone = queue.consumers.keys().all(|(connection, ..)| *connection == delivery.connection);
+        let several = queue.consumers.len() > 1;
+        if several && queue.consumers.values().any(|consumer| consumer.limited) {
+            queue.disturbances += 1;
+        }
+        if !delivery.redelivered && !delivery.get {
+            let disturbances = queue.disturbances;
+            let newest = queue.newest.entry((delivery.connection, publisher)).or_insert((id, disturbances));
+            assert!(
+                newest.1 != disturbances || newest.0 <= id,
+                "queue {}: message {id} came after {} of the same publisher",
+                queue.name,
+                newest.0
+            );
+            *newest = (id, disturbances);
+        }
+        let Some(this) = queue.entries.get(&id).filter(|entry| entry.exact) else { return };
+        // When it was handed out at the earliest: messages that were ready before had to go first.
+        let earliest = match (delivery.get, queue.consumers.is_empty()) {
+            (true, true) => tick,
+            (false, false) if alone && !(several && queue.consumers.values().any(|consumer| consumer.limited)) => at,
+            _ => return,
+        };
+        let first = queue.entries.iter().find(|(_, other)| {
+            other.presence == Presence::Sure
+                && other.exact
+                && !other.held
+                && other.position < this.position
+                && other.ready_since.max(queue.steady_since) < earliest
+        });
+        assert!(first.is_none(), "queue {}: message {id} overtook {first:?}", queue.name);
+    }
+
+    /// A client answered a delivery, and the answer may have been carried out.
+    pub fn perhaps_answered(&mut self, queue: QueueId, id: MessageId, delivery: u64) {
+        let entry = self.queue(queue).entries.get_mut(&id).expect("it was delivered");
+        if entry.deliveries == delivery && entry.held {
+            entry.held = false;
+            entry.presence = Presence::Maybe;
+        }
+    }
+
+    /// The answer was carried out.
+    pub fn settled(&mut self, queue: QueueId, id: MessageId, delivery: u64) {
+        let name = self.queue(queue).name.clone();
+        let entry = self.queue(queue).entries.get_mut(&id).expect("it was delivered");
+        assert_eq!(entry.deliveries, delivery, "message {id} of queue {name} was delivered again after its ack");
+        entry.held = false;
+        entry.presence = Presence::Gone;
+        self.settled.push((queue, id));
+    }
+
+    /// A message went back to its queue.
+    pub fn requeued(&mut self, queue: QueueId, id: MessageId, delivery: u64) {
+        let tick = self.tick;
+        let entry = self.queue(queue).entries.get_mut(&id).expect("it was delivered");
+        if entry.deliveries == delivery {
+            entry.held = false;
+            entry.presence = if entry.blurred { Presence::Maybe } else { Presence::Sure };
+            entry.ready_since = tick;
+        }
+    }
+
+    /// All ready messages of a queue went; which were ready is not known.
+    pub fn purged(&mut self, queue: QueueId) {
+        let tick = self.tick;
+        let queue = self.queue(queue);
+        queue.steady_since = tick;
+        queue.blur();
+    }
+
+    pub fn consumer_came(&mut self, queue: QueueId, name: ConsumerName, consumer: ConsumerModel) {
+        let tick = self.tick;
+        let queue = self.queue(queue);
+        queue.consumers.insert(name, consumer);
+        queue.steady_since = tick;
+    }
+
+    /// A consumer ended; with `disturbing`, deliveries to it may have gone back unseen.
+    pub fn consumer_went(&mut self, queue: QueueId, consumer: &ConsumerName, disturbing: bool) {
+        let tick = self.tick;
+        let queue = self.queue(queue);
+        let gone = queue.consumers.remove(consumer);
+        queue.steady_since = tick;
+        queue.disturbances += u64::from(disturbing);
+        if disturbing && gone.is_some_and(|consumer| consumer.no_ack) {
+            queue.blur();
+        }
+    }
+
+    /// The store was stepped, without an error.
+    pub fn stepped(&mut self, now: Moment) {
+        let (done, waiting) = std::mem::take(&mut self.settling).into_iter().partition(|(at, ..)| *at <= now);
+        self.settling = waiting;
+        let done: Vec<(Moment, QueueId, MessageId)> = done;
+        done.into_iter().for_each(|(_, queue, id)| self.note_on_disk(queue, id));
+        let due = now.after_ms(SETTLE_EVERY_MS);
+        self.settling.extend(self.settled.drain(..).map(|(queue, id)| (due, queue, id)));
+    }
+
+    fn note_on_disk(&mut self, queue: QueueId, id: MessageId) {
+        if let Some(entry) = self.queue(queue).entries.get_mut(&id) {
+            entry.settled_on_disk = true;
+        }
+    }
+
+    /// The broker is gone, and a new one recovered. With `clean`, everything had been written.
+    pub fn restarted(&mut self, vhost: &Vhost, clean: bool) {
+        let topology = vhost.topology().load();
+        let there: BTreeSet<QueueId> = topology.queues().map(|queue| queue.definition().id).collect();
+        if clean {
+            std::mem::take(&mut self.settled).into_iter().for_each(|(queue, id)| self.note_on_disk(queue, id));
+            let settling = std::mem::take(&mut self.settling);
+            settling.into_iter().for_each(|(_, queue, id)| self.note_on_disk(queue, id));
+        }
+        (self.settled.clear(), self.settling.clear());
+        let names: BTreeSet<Name> = topology.queues().map(|queue| queue.definition().name.clone()).collect();
+        assert_eq!(names.len(), there.len(), "two queues of one name");
+        for id in &there {
+            assert!(self.queues.contains_key(id), "a queue out of nothing");
+        }
+        for (id, queue) in &mut self.queues {
+            queue.restarted(there.contains(id), clean);
+        }
+        // What is not there never comes back; its number may be given again if nothing of it was on disk.
+        self.queues.retain(|id, _| there.contains(id));
+        for queue in topology.queues() {
+            let figures = queue.figures();
+            let model = self.queue(queue.definition().id);
+            let (sure, all) = model.counts();
+            self.tally.recovered += figures.ready as u64;
+            assert!(
+                (sure..=all).contains(&figures.ready),
+                "queue {} recovered {} messages, not {sure} to {all}",
+                queue.definition().name,
+                figures.ready
+            );
+        }
+    }
+
+    /// What every queue's numbers must say, whatever is under way.
+    pub fn check(&self, vhost: &Vhost) {
+        for queue in vhost.topology().load().queues() {
+            let (name, figures) = (&queue.definition().name, queue.figures());
+            let counters = figures.counters;
+            let (ready, unacked) = (figures.ready as u64, figures.unacked as u64);
+            assert_eq!(ready + unacked + counters.settled, counters.published, "counters of queue {name}");
+            let model = &self.queues[&queue.definition().id];
+            let (sure, all) = model.counts();
+            let there = figures.ready + figures.unacked;
+            let unseen = model.consumers.values().any(|consumer| consumer.no_ack);
+            let sure = if unseen { 0 } else { sure };
+            assert!((sure..=all).contains(&there), "queue {name} has {there} messages, not {sure} to {all}");
+            let held = model.entries.values().filter(|entry| entry.held).count();
+            assert!(held <= figures.unacked, "queue {name}: {held} are held, and {} unacked", figures.unacked);
+            assert_eq!(model.consumers.len(), figures.consumers, "consumers of queue {name}");
+        }
+    }
+}
+
+impl QueueModel {
+    /// Any message that no consumer holds may be gone.
+    fn blur(&mut self) {
+        for entry in self.entries.values_mut().filter(|entry| !entry.held) {
+            entry.blurred = true;
+            if entry.presence != Presence::Gone {
+                entry.presence = Presence::Maybe;
+            }
+        }
+    }
+
+    /// How many messages it has at least and at most.
+    pub fn counts(&self) -> (usize, usize) {
+        let present = |sure: bool| {
+            let counts =
+                move |entry: &&Entry| entry.presence == Presence::Sure || !sure && entry.presence != Presence::Gone;
+            self.entries.values().filter(counts).count()
+        };
+        (present(true), present(false))
+    }
+
+    fn restarted(&mut self, there: bool, clean: bool) {
+        let name = &self.name;
+        if !self.durable || self.exclusive || self.deletion_known || (clean && self.deleted) {
+            assert!(!there, "queue {name} came back");
+        } else if (self.known || clean) && !self.deleted {
+            assert!(there, "queue {name} is lost");
+        }
+        let was_deleted = std::mem::replace(&mut self.deleted, !there);
+        self.known |= there;
+        (self.steady_since, self.disturbances) = (0, self.disturbances + 1);
+        self.consumers.clear();
+        self.entries.retain(|_, entry| there && entry.persistent);
+        for entry in self.entries.values_mut() {
+            entry.may_be_back = entry.presence == Presence::Gone && !entry.settled_on_disk;
+            (entry.handed, entry.held) = (false, false);
+            entry.presence = match entry.presence {
+                Presence::Gone if entry.settled_on_disk => Presence::Gone,
+                Presence::Sure if (entry.confirmed || clean) && !was_deleted => Presence::Sure,
+                _ => Presence::Maybe,
+            };
+        }
+    }
+}
+
+impl Tally {
+    /// Adds what another run was worth.
+    pub fn add(&mut self, other: Tally) {
+        self.published += other.published;
+        self.confirmed += other.confirmed;
+        self.delivered += other.delivered;
+        self.redelivered += other.redelivered;
+        self.crashes += other.crashes;
+        self.store_failures += other.store_failures;
+        self.acked_and_back += other.acked_and_back;
+        self.recovered += other.recovered;
+    }
+
+    /// Whether everything that the simulation is about happened.
+    pub fn is_eventful(&self) -> bool {
+        let Tally { confirmed, redelivered, crashes, store_failures, acked_and_back, recovered, .. } = *self;
+        [confirmed, redelivered, crashes, store_failures, acked_and_back, recovered].iter().all(|count| *count > 0)
+    }
+}
