@@ -34,7 +34,8 @@ fn publish(body_len: usize) -> Vec<u8> {
     let publish = basic::Publish { exchange, routing_key, mandatory: false, immediate: false };
     let mut bytes = basic_method(basic::AMQPMethod::Publish(publish));
     let properties = basic::AMQPProperties::default().with_delivery_mode(2);
-    let header = amq_protocol::frame::AMQPContentHeader { class_id: 60, body_size: body_len as u64, properties };
+    let header =
+        amq_protocol::frame::AMQPContentHeader { class_id: 60, body_size: body_len as u64, properties };
     bytes.extend(frame(&AMQPFrame::Header(1, header)));
     for piece in vec![b'x'; body_len].chunks(FRAME_MAX as usize - 8) {
         bytes.extend(frame(&AMQPFrame::Body(1, piece.to_vec())));
@@ -148,7 +149,8 @@ fn receive(criterion: &mut Criterion) {
     group.bench_function("ack", |bencher| {
         bencher.iter(|| {
             tag += 1;
-            let delivery = Delivery { id: Some(DeliveryId(tag)), message: message.clone(), redelivered: false };
+            let delivery =
+                Delivery { id: Some(DeliveryId(tag)), message: message.clone(), redelivered: false };
             client.session.deliver(ConsumerId(1), QueueId(1), &delivery);
             let mut ack = [1, 0, 1, 0, 0, 0, 13, 0, 60, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xCE];
             ack[11..19].copy_from_slice(&tag.to_be_bytes());

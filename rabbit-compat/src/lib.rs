@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod erlang;
+mod refusals;
 pub mod session;
 pub mod violation;
 pub mod wire;

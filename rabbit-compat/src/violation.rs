@@ -3,12 +3,10 @@
 //! A violation is a value: the session turns it into `channel.close` or `connection.close`, the log shows
 //! it, tests pin its text. Its texts are those of RabbitMQ 4.3 to the letter, since clients match on them.
 
-use crate::erlang;
 use crate::wire::FrameError;
-use exchanges::BindError;
+use crate::{erlang, refusals};
 use std::borrow::Cow;
 use vhosts::Refusal;
-use vhosts::refusal::Flaw;
 
 /// Reply codes (AMQP 0-9-1, section 1.5 of the reference) with their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +109,7 @@ impl Violation {
     /// The words for what a virtual host refused to `user`.
     #[must_use]
     pub fn refused(refusal: &Refusal, vhost: &str, user: &str) -> Violation {
-        let (code, text) = words(refusal, vhost, user);
-        Violation::new(code, text)
+        Violation::new(refusals::code(refusal), refusals::text(refusal, vhost, user))
     }
 }
 
@@ -134,110 +131,5 @@ impl From<FrameError> for Violation {
             }
         };
         Violation::new(Code::FrameError, text)
-    }
-}
-
-fn words(refusal: &Refusal, vhost: &str, user: &str) -> (Code, String) {
-    match refusal {
-        Refusal::NotFound(resource, name) => {
-            (Code::NotFound, format!("no {resource} '{name}' in vhost '{vhost}'"))
-        }
-        Refusal::Locked(queue) => (
-            Code::ResourceLocked,
-            format!(
-                "cannot obtain exclusive access to locked queue '{queue}' in vhost '{vhost}'. It could be \
-                 originally declared on another connection or the exclusive property value does not match \
-                 that of the original declaration."
-            ),
-        ),
-        Refusal::Inequivalent { resource, name, property, received, current } => (
-            Code::PreconditionFailed,
-            format!(
-                "inequivalent arg '{property}' for {resource} '{name}' in vhost '{vhost}': received \
-                 '{received}' but current is '{current}'"
-            ),
-        ),
-        Refusal::InequivalentArgument { resource, name, argument, received, current } => (
-            Code::PreconditionFailed,
-            format!(
-                "inequivalent arg '{argument}' for {resource} '{name}' in vhost '{vhost}': {}",
-                erlang::difference(received.as_ref(), current.as_ref())
-            ),
-        ),
-        Refusal::InvalidArgument { queue, argument, flaw } => (
-            Code::PreconditionFailed,
-            format!("invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}'{}", flaw_words(flaw)),
-        ),
-        Refusal::NotAString { resource, name, argument, value } => (
-            Code::PreconditionFailed,
-            format!(
-                "invalid type '{}' for arg '{argument}' in {resource} '{name}' in vhost '{vhost}'",
-                erlang::type_name(value)
-            ),
-        ),
-        Refusal::NotImplemented(what) => (Code::NotImplemented, format!("{what} is not implemented")),
-        Refusal::UnknownExchangeType(kind) => {
-            // RabbitMQ tells types that it knows as words from others; so do the clients' tests.
-            let known = kind.is_empty() || matches!(kind.as_str(), "queue" | "x-random");
-            let unknown = if known { "invalid" } else { "unknown" };
-            (Code::PreconditionFailed, format!("{unknown} exchange type '{kind}'"))
-        }
-        Refusal::Reserved(resource, name) => {
-            (Code::AccessRefused, format!("{resource} name '{name}' contains reserved prefix 'amq.*'"))
-        }
-        Refusal::DefaultExchange => {
-            (Code::AccessRefused, "operation not permitted on the default exchange".to_owned())
-        }
-        Refusal::SystemExchange(name) => (
-            Code::AccessRefused,
-            format!("deletion of system exchange '{name}' in vhost '{vhost}' not allowed"),
-        ),
-        Refusal::Internal(name) => {
-            (Code::AccessRefused, format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'"))
-        }
-        Refusal::InUse(resource, name) => {
-            (Code::PreconditionFailed, format!("{resource} '{name}' in vhost '{vhost}' in use"))
-        }
-        Refusal::NotEmpty(queue) => {
-            (Code::PreconditionFailed, format!("queue '{queue}' in vhost '{vhost}' not empty"))
-        }
-        Refusal::ExclusiveUse(queue) => {
-            (Code::AccessRefused, format!("queue '{queue}' in vhost '{vhost}' in exclusive use"))
-        }
-        Refusal::Binding(error) => (Code::PreconditionFailed, binding_words(error)),
-        Refusal::AccessRefused { permission, resource, name } => (
-            Code::AccessRefused,
-            format!(
-                "{permission} access to {resource} '{name}' in vhost '{vhost}' refused for user '{user}'"
-            ),
-        ),
-    }
-}
-
-fn flaw_words(flaw: &Flaw) -> String {
-    match flaw {
-        Flaw::UnacceptableType(value) => format!(": {{unacceptable_type,{}}}", erlang::type_name(value)),
-        Flaw::UnsupportedQueueType(kind) => format!(": \"unsupported queue type '{kind}'\""),
-        Flaw::UnsupportedQueueVersion(version) => format!(": \"unsupported queue version '{version}'\""),
-        Flaw::LeaderLocator => ": invalid_queue_locator_arg".to_owned(),
-        Flaw::OfAnotherQueueType => " of queue type rabbit_classic_queue".to_owned(),
-    }
-}
-
-fn binding_words(error: &BindError) -> String {
-    match error {
-        BindError::TooManyWildcards { binding_key, count } => {
-            let key = String::from_utf8_lossy(binding_key);
-            let max = exchanges::MAX_HASH_WILDCARDS;
-            format!("Topic binding key '{key}' uses {count} '#' wildcards, at most {max} are allowed")
-        }
-        BindError::InvalidXMatch { value } => {
-            let value = erlang::binary(value.as_bytes());
-            format!("Invalid x-match field value {value}; expected all, any, all-with-x, or any-with-x")
-        }
-        BindError::InvalidXMatchType { value } => {
-            let (kind, value) = (erlang::type_name(value), erlang::value(value));
-            format!("Invalid x-match field type {kind} (value {value}); expected longstr")
-        }
     }
 }

@@ -63,8 +63,8 @@ fn lengths() -> impl Strategy<Value = Vec<usize>> {
 }
 
 fn message() -> impl Strategy<Value = (random_message::Parts, Message)> {
-    (random::short_string(), random::short_string(), random::properties(), random::body(), lengths()).prop_map(
-        |(exchange, routing_key, properties, body, lengths)| {
+    (random::short_string(), random::short_string(), random::properties(), random::body(), lengths())
+        .prop_map(|(exchange, routing_key, properties, body, lengths)| {
             let mut builder = MessageBuilder::default();
             let mut address = Vec::new();
             for part in [&exchange, &routing_key] {
@@ -78,8 +78,7 @@ fn message() -> impl Strategy<Value = (random_message::Parts, Message)> {
                 builder.push(Chunk::Shared(Bytes::copy_from_slice(piece)));
             });
             (random_message::Parts { exchange, routing_key, properties, body }, builder.finish())
-        },
-    )
+        })
 }
 
 mod random_message {

@@ -24,9 +24,12 @@ use vhosts::queue::{ConsumerKey, Outcome};
 use vhosts::topology::QueueHandle;
 use vhosts::{ConnectionId, Message, Moment, Permissions, QueueId, Refusal};
 
-/// Octets that may wait to be written before the client is given no more messages and its frames are left
-/// unread: a peer that does not read can not make us hold more than about twice this.
-const OUTPUT_MAX: usize = 512 * 1024;
+/// Octets that may wait to be written before the client is given no more messages. Its frames, heartbeats
+/// among them, are still read.
+const DELIVERIES_MAX: usize = 512 * 1024;
+/// Octets that may wait to be written before nothing more is read: a peer that asks without reading the
+/// answers can not make us hold more.
+const OUTPUT_MAX: usize = 2 * DELIVERIES_MAX;
 
 /// One client of the broker.
 pub struct Client {
@@ -173,6 +176,7 @@ impl Client {
             let Some(header) = self.decoder.protocol_header() else { return };
             self.session.receive_header(header);
         }
+        self.look_at_topology();
         while self.reads() {
             match self.decoder.next_frame() {
                 Ok(Some(frame)) => self.session.receive(frame, &mut self.commands),
@@ -193,7 +197,7 @@ impl Client {
             if self.inbox.is_empty() {
                 self.outbox.take(&mut self.inbox);
             }
-            if self.session.output().len() >= OUTPUT_MAX {
+            if self.session.output().len() >= DELIVERIES_MAX {
                 return;
             }
             let Some(item) = self.inbox.pop_front() else { return };
@@ -222,10 +226,16 @@ impl Client {
         }
     }
 
+    /// Routes on the topology as it is now, until the next look.
+    fn look_at_topology(&mut self) {
+        if let Some(opened) = &mut self.opened {
+            opened.routes.refresh(&opened.vhost.topology().load());
+        }
+    }
+
     fn publish(&mut self, channel: u16, message: Message, mandatory: bool) {
         let Some(opened) = &mut self.opened else { return };
         self.counted.published += 1;
-        opened.routes.refresh(&opened.vhost.topology().load());
         match opened.routes.route(&message, &opened.permissions) {
             Ok([]) if mandatory => {
                 self.broker.totals.unroutable_returned.fetch_add(1, Relaxed);
@@ -297,6 +307,7 @@ impl Client {
         let mut ops = std::mem::take(&mut self.ops);
         let result = self.caller().map(|caller| caller.operate(operation, &mut ops));
         self.ops = ops;
+        self.look_at_topology();
         if cancelling {
             // What was on its way belongs before the answer.
             self.drain();
@@ -370,6 +381,7 @@ impl Client {
             (Some(vhost), Some(permissions)) => {
                 let (routes, exclusive) = (RouteCache::default(), Vec::new());
                 self.opened = Some(Opened { vhost, permissions, routes, exclusive });
+                self.look_at_topology();
                 Ok(())
             }
         };

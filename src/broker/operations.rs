@@ -63,10 +63,7 @@ impl Caller<'_> {
                 self.check_binding(&binding)?;
                 plain(self.vhost.unbind(binding))
             }
-            Operation::DeclareQueue { passive: true, name, .. } => {
-                self.broker.totals.queues_declared.fetch_add(1, Relaxed);
-                self.look_for_queue(&name)
-            }
+            Operation::DeclareQueue { passive: true, name, .. } => self.look_for_queue(&name),
             Operation::DeclareQueue { name, durable, auto_delete, exclusive, arguments, .. } => {
                 self.declare_queue(name, durable, auto_delete, exclusive, arguments)
             }
@@ -152,6 +149,7 @@ impl Caller<'_> {
     }
 
     fn look_for_queue(self, name: &str) -> Result<Outcome<Done>, Refusal> {
+        self.broker.totals.queues_declared.fetch_add(1, Relaxed);
         self.check_any(Resource::Queue, name)?;
         let queue = self.vhost.topology().load().expect_queue(name)?.clone();
         queue.definition().check_owner(self.connection)?;

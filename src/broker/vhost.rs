@@ -44,6 +44,10 @@ impl Vhost {
 
     /// Makes sure that an exchange is there.
     pub fn declare_exchange(&self, wanted: ExchangeDefinition) -> Result<Outcome<()>, Refusal> {
+        if let Some(exchange) = self.topology.load().exchange(&wanted.name) {
+            wanted.validate()?;
+            return exchange.definition.check_equivalent(&wanted).map(|()| ((), None));
+        }
         self.change(|topology, changes| topology.declare_exchange(wanted, changes))
     }
 

@@ -56,6 +56,13 @@ const OF_OTHER_TYPES: [&str; 5] = [
 const TAKEN: [&str; 4] = ["x-queue-type", "x-queue-mode", "x-queue-version", "x-queue-leader-locator"];
 
 impl QueueDefinition {
+    /// Whether it is there again after a restart. An exclusive queue is not, though it be durable: its
+    /// connection is gone.
+    #[must_use]
+    pub fn survives(&self) -> bool {
+        self.durable && self.owner.is_none()
+    }
+
     /// Whether there is anything of it to keep: an exclusive queue goes with its connection, and so with the
     /// process, also when it was declared durable.
     #[must_use]
@@ -168,5 +175,59 @@ fn check_taken(argument: &str, value: &AMQPValue) -> Result<(), Flaw> {
         ("x-queue-version", AMQPValue::LongLongInt(version)) => Err(Flaw::UnsupportedQueueVersion(*version)),
         ("x-queue-mode", _) => Ok(()),
         _ => Err(Flaw::UnacceptableType(value.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(durable: bool, owner: Option<ConnectionId>, arguments: &[(&str, AMQPValue)]) -> QueueDefinition {
+        let mut table = FieldTable::default();
+        for (name, value) in arguments {
+            table.insert((*name).into(), value.clone());
+        }
+        QueueDefinition {
+            id: QueueId(1),
+            name: "q".into(),
+            durable,
+            auto_delete: false,
+            owner,
+            arguments: table,
+        }
+    }
+
+    fn text(value: &str) -> AMQPValue {
+        AMQPValue::LongString(value.into())
+    }
+
+    #[test]
+    fn a_durable_exclusive_queue_goes_with_its_connection() {
+        assert!(queue(true, None, &[]).survives());
+        assert!(!queue(true, Some(ConnectionId(1)), &[]).survives());
+        assert!(!queue(false, None, &[]).survives());
+    }
+
+    #[test]
+    fn no_queue_type_means_classic() {
+        let plain = queue(true, None, &[]);
+        let classic = queue(true, None, &[("x-queue-type", text("classic"))]);
+        let quorum = queue(true, None, &[("x-queue-type", text("quorum"))]);
+        assert_eq!(plain.check_equivalent(&classic), Ok(()));
+        assert_eq!(classic.check_equivalent(&plain), Ok(()));
+        assert!(matches!(plain.check_equivalent(&quorum), Err(Refusal::InequivalentArgument { .. })));
+    }
+
+    #[test]
+    fn unknown_arguments_are_taken_and_known_ones_are_checked() {
+        let validate = |name, value| queue(true, None, &[(name, value)]).validate();
+        assert_eq!(validate("x-mine", AMQPValue::Void), Ok(()));
+        assert_eq!(validate("x-queue-leader-locator", text("balanced")), Ok(()));
+        assert!(matches!(
+            validate("x-queue-leader-locator", text("x")),
+            Err(Refusal::InvalidArgument { .. })
+        ));
+        assert!(matches!(validate("x-queue-type", text("stream")), Err(Refusal::InvalidArgument { .. })));
+        assert!(matches!(validate("x-message-ttl", AMQPValue::LongInt(1)), Err(Refusal::NotImplemented(_))));
     }
 }

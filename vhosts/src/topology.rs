@@ -55,9 +55,9 @@ pub enum Change {
     ExchangeDeclared(ExchangeDefinition),
     /// A durable exchange is gone.
     ExchangeDeleted(Name),
-    /// A durable queue came to be.
+    /// A queue that survives a restart came to be.
     QueueDeclared(QueueDefinition),
-    /// A durable queue is gone.
+    /// A queue that survives a restart is gone.
     QueueDeleted(QueueDefinition),
     /// A binding between durable ends came to be.
     Bound(Binding),

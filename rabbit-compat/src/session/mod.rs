@@ -13,6 +13,7 @@
 //! - every delivery that was handed to the session is answered once, by the client or by the end of its
 //!   channel.
 
+mod answers;
 mod channel;
 mod command;
 mod confirms;

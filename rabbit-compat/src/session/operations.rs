@@ -1,16 +1,17 @@
-//! The methods of a channel: from frames to commands, and from the broker's answers to frames.
+//! The methods of a channel: from frames to commands.
 
-use super::channel::{Channel, Limits, Received, Tags, Unacked};
-use super::command::{Command, ConsumerId, Done, Operation};
+use super::answers::Reply;
+use super::channel::{Channel, Limits, Received, Tags};
+use super::command::{Command, ConsumerId, Operation};
 use super::deliveries::{CREDIT, Consumer};
 use super::{Pending, Session};
 use crate::violation::{Code, Violation};
-use crate::wire::{Frame, Method, content, method};
+use crate::wire::{Frame, Method, method};
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue};
 use amq_protocol::types::ShortString;
 use bytes::BufMut;
-use vhosts::queue::{ConsumerKey, ConsumerSpec, Outcome};
-use vhosts::{Binding, Name, QueueId, Resource};
+use vhosts::queue::{ConsumerSpec, Outcome};
+use vhosts::{Binding, Name, Resource};
 
 impl Session {
     /// Takes a method on a channel other than 0.
@@ -83,111 +84,6 @@ impl Session {
             Err(violation) => self.close_channel(number, &violation, commands),
         }
         Ok(())
-    }
-
-    /// The broker's answer to the operation that was handed out last.
-    pub fn complete(&mut self, result: Result<Done, Violation>, commands: &mut Vec<Command>) {
-        let Some(pending) = self.pending.take() else { return };
-        let done = match result {
-            Ok(done) => done,
-            Err(violation) => {
-                let violation = violation.by(pending.method);
-                if violation.code.is_hard() {
-                    self.close(&violation);
-                } else {
-                    self.close_channel(pending.channel, &violation, commands);
-                }
-                return;
-            }
-        };
-        let answer = self.note(&pending, done);
-        if !pending.nowait {
-            self.reply(pending.channel, answer);
-        }
-    }
-
-    /// Takes note of what was done, and says what the client is told.
-    fn note(&mut self, pending: &Pending, done: Done) -> Reply {
-        match (pending.method, done) {
-            ((50, 10), Done::Queue { name, messages, consumers }) => {
-                if let Some(channel) = self.channels.get_mut(&pending.channel) {
-                    channel.last_queue = Some(name.clone());
-                }
-                Reply::Queue(queue::AMQPMethod::DeclareOk(queue::DeclareOk {
-                    queue: ShortString::from(&*name),
-                    message_count: messages as u32,
-                    consumer_count: consumers as u32,
-                }))
-            }
-            ((50, 30), Done::Messages(count)) => {
-                Reply::Queue(queue::AMQPMethod::PurgeOk(queue::PurgeOk { message_count: count as u32 }))
-            }
-            ((50, 40), Done::Messages(count)) => {
-                Reply::Queue(queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count: count as u32 }))
-            }
-            ((60, 20), Done::Consuming { queue, key }) => self.note_consumer(pending, queue, key),
-            ((60, 30), _) => {
-                if let Some((gone, _)) = self.consumer_by_tag(pending.channel, &pending.consumer_tag) {
-                    self.consumers.remove(gone);
-                }
-                let consumer_tag = ShortString::from(pending.consumer_tag.as_str());
-                Reply::Basic(basic::AMQPMethod::CancelOk(basic::CancelOk { consumer_tag }))
-            }
-            ((60, 70), Done::Got { queue, delivery, left }) => Reply::Got { queue, delivery, left },
-            ((60, 70), _) => Reply::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})),
-            ((class, method), _) => {
-                Reply::Plain(class, method + if (class, method) == (40, 40) { 11 } else { 1 })
-            }
-        }
-    }
-
-    fn note_consumer(&mut self, pending: &Pending, queue: QueueId, key: ConsumerKey) -> Reply {
-        let credit = self.credit(pending.channel);
-        let tag = pending.consumer_tag.clone();
-        self.consumers.push(Consumer {
-            channel: pending.channel,
-            tag,
-            queue,
-            key,
-            credit,
-            used: 0,
-            withheld: false,
-        });
-        let consumer_tag = ShortString::from(pending.consumer_tag.as_str());
-        Reply::Basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag }))
-    }
-
-    fn reply(&mut self, channel: u16, reply: Reply) {
-        let frame_max = self.tuning.frame_max;
-        let class = match reply {
-            Reply::Basic(method) => AMQPClass::Basic(method),
-            Reply::Queue(method) => AMQPClass::Queue(method),
-            Reply::Plain(class, method) => {
-                return method::frame(self.output.open(), channel, |payload| {
-                    payload.put_u16(class);
-                    payload.put_u16(method);
-                });
-            }
-            Reply::Got { queue, delivery, left } => {
-                let Some(of) = self.channels.get_mut(&channel) else { return };
-                let tag = match delivery.id {
-                    Some(id) => of.unacked.push(Unacked { queue, delivery: id, consumer: None }),
-                    None => of.unacked.skip(),
-                };
-                let (redelivered, message) = (delivery.redelivered, &delivery.message);
-                let left = left as u32;
-                return content::get_ok(
-                    &mut self.output,
-                    channel,
-                    tag,
-                    redelivered,
-                    message,
-                    left,
-                    frame_max,
-                );
-            }
-        };
-        method::encode(self.output.open(), channel, &class);
     }
 
     fn unopened(&mut self, number: u16, payload: &[u8]) -> Result<(), Violation> {
@@ -444,14 +340,14 @@ impl Session {
         self.give_back(number);
     }
 
-    fn credit(&self, number: u16) -> u32 {
+    pub(super) fn credit(&self, number: u16) -> u32 {
         match self.channels.get(&number).map_or(0, |channel| channel.global_prefetch) {
             0 => CREDIT,
             limit => CREDIT.min(limit.into()),
         }
     }
 
-    fn consumer_by_tag(&self, number: u16, tag: &str) -> Option<(u64, &Consumer)> {
+    pub(super) fn consumer_by_tag(&self, number: u16, tag: &str) -> Option<(u64, &Consumer)> {
         self.consumers.iter().find(|(_, consumer)| consumer.channel == number && consumer.tag == tag)
     }
 
@@ -477,19 +373,6 @@ impl Session {
         let key = key.into();
         Ok((name, key))
     }
-}
-
-/// What a client is told.
-enum Reply {
-    Basic(basic::AMQPMethod),
-    Queue(queue::AMQPMethod),
-    /// A method without arguments.
-    Plain(u16, u16),
-    Got {
-        queue: QueueId,
-        delivery: vhosts::queue::Delivery,
-        left: usize,
-    },
 }
 
 fn exchange_operation(method: exchange::AMQPMethod) -> Result<(Operation, bool), Violation> {

@@ -153,10 +153,11 @@ fn other(ids: (u16, u16), payload: &[u8], arguments: &[u8]) -> Result<Method<'st
     }
 }
 
-/// How many short strings stand between the reserved number and the flag octet before a method's field table
-/// (connection.start-ok begins with its table), and whether there are such a number and octet.
+/// How many short strings stand before a method's field table, and how many octets before and behind those: a
+/// version or a reserved number, and flags. Of every method that the parser knows, those of servers too.
 fn before_table(ids: (u16, u16)) -> Option<(usize, (usize, usize))> {
     Some(match ids {
+        (10, 10) => (0, (2, 0)),
         (10, 11) => (0, (0, 0)),
         (40, 10) | (60, 20) => (2, (2, 1)),
         (40, 30 | 40) | (50, 20) => (3, (2, 1)),

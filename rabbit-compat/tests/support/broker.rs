@@ -12,13 +12,18 @@ use vhosts::{Binding, DeliveryId, Message, QueueId, Refusal, Resource};
 /// What the session asks, in words.
 pub fn asked(command: &Command) -> String {
     match command {
-        Command::Authenticate { user, password } => format!("authenticate {user} {}", password.escape_ascii()),
+        Command::Authenticate { user, password } => {
+            format!("authenticate {user} {}", password.escape_ascii())
+        }
         Command::Open { vhost } => format!("open {vhost}"),
         Command::Publish { channel, message, mandatory } => {
             let [exchange, key] = [message.exchange(), message.routing_key()].map(<[u8]>::escape_ascii);
             let flags = [(*mandatory, " mandatory"), (message.persistent(), " persistent")];
             let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
-            format!("publish on {channel}: exchange=\"{exchange}\" key=\"{key}\" {} octets{flags}", message.body_len())
+            format!(
+                "publish on {channel}: exchange=\"{exchange}\" key=\"{key}\" {} octets{flags}",
+                message.body_len()
+            )
         }
         Command::Operate(Operation::Bind(binding)) => format!("bind {}", bound(binding)),
         Command::Operate(Operation::Unbind(binding)) => format!("unbind {}", bound(binding)),
@@ -67,9 +72,10 @@ pub fn answer(line: &str) -> Result<Done, Violation> {
             consumers: number(&words, "consumers"),
         },
         "messages" => Done::Messages(number(&words, "count")),
-        "consuming" => {
-            Done::Consuming { queue: QueueId(number(&words, "queue")), key: ConsumerKey(number(&words, "key")) }
-        }
+        "consuming" => Done::Consuming {
+            queue: QueueId(number(&words, "queue")),
+            key: ConsumerKey(number(&words, "key")),
+        },
         "got" => Done::Got {
             queue: QueueId(number(&words, "queue")),
             delivery: delivery(&words),
@@ -125,7 +131,9 @@ fn refusal(name: &str) -> Refusal {
         "argument removed" => argument(None, number(1000)),
         "argument changed" => argument(number(2000), number(1000)),
         "argument of another type" => argument(Some(string("2000")), number(1000)),
-        "unacceptable type" => invalid("x-dead-letter-exchange", Flaw::UnacceptableType(AMQPValue::LongInt(5))),
+        "unacceptable type" => {
+            invalid("x-dead-letter-exchange", Flaw::UnacceptableType(AMQPValue::LongInt(5)))
+        }
         "unsupported queue type" => invalid("x-queue-type", Flaw::UnsupportedQueueType("nope".into())),
         "not a string" => Refusal::NotAString {
             resource: Resource::Exchange,

@@ -95,15 +95,20 @@ impl Conversation {
     /// `frame-max`, `channel-max` and `heartbeat` are what the client chooses; `incapable` clients have no capabilities.
     fn open(&mut self, words: &str) {
         let words = notation::words(words);
-        let number = |key, default: u64| notation::value(&words, key).map_or(default, |value| value.parse().unwrap());
+        let number =
+            |key, default: u64| notation::value(&words, key).map_or(default, |value| value.parse().unwrap());
         let properties = if notation::value(&words, "incapable").is_some() { "{}" } else { CAPABLE };
         let (frame_max, channel_max) = (number("frame-max", 131_072), number("channel-max", 2047));
         let heartbeat = number("heartbeat", 0);
         let steps = ["start", "login", "login", "connected", "open"];
         let lines = [
             r#"bytes "AMQP\x00\x00\x09\x01""#.to_owned(),
-            format!(r#"0 connection.start-ok client-properties={properties} mechanism=PLAIN response="\x00guest\x00guest""#),
-            format!("0 connection.tune-ok channel-max={channel_max} frame-max={frame_max} heartbeat={heartbeat}"),
+            format!(
+                r#"0 connection.start-ok client-properties={properties} mechanism=PLAIN response="\x00guest\x00guest""#
+            ),
+            format!(
+                "0 connection.tune-ok channel-max={channel_max} frame-max={frame_max} heartbeat={heartbeat}"
+            ),
             "0 connection.open virtual-host=/".to_owned(),
             "1 channel.open".to_owned(),
         ];
@@ -172,7 +177,8 @@ impl Conversation {
             self.show();
             self.write(&format!("B: {}", broker::asked(&command)));
             while script.next_if(|line| line.starts_with("B:") || line.starts_with("S:")).is_some() {}
-            let scripted = script.next_if(|line| line.starts_with("B<")).map(|line| line[2..].trim().to_owned());
+            let scripted =
+                script.next_if(|line| line.starts_with("B<")).map(|line| line[2..].trim().to_owned());
             self.answer(command, scripted);
         }
     }
@@ -189,7 +195,8 @@ impl Conversation {
             Command::Open { .. } => {
                 self.decoder.limit(self.session.tuning().frame_max);
                 let refused = |text: &str| Violation::new(Code::NotAllowed, text.to_owned());
-                self.session.opened(answered.strip_prefix("refused ").map_or(Ok(()), |text| Err(refused(text))));
+                self.session
+                    .opened(answered.strip_prefix("refused ").map_or(Ok(()), |text| Err(refused(text))));
             }
             Command::Operate(_) => self.session.complete(broker::answer(&answered), &mut self.commands),
             Command::Release { channel, .. } => {
@@ -214,11 +221,15 @@ impl Conversation {
     /// Writes what the session wrote, and what it has for the queues.
     fn show(&mut self) {
         for answer in std::mem::take(self.session.answers()) {
-            let line = format!("B: queue {} delivery {}: {:?}", answer.queue.0, answer.delivery.0, answer.outcome);
+            let line =
+                format!("B: queue {} delivery {}: {:?}", answer.queue.0, answer.delivery.0, answer.outcome);
             self.write(&line);
         }
         for grant in std::mem::take(self.session.grants()) {
-            let line = format!("B: queue {} consumer {}: room for {} more", grant.queue.0, grant.consumer.0, grant.credit);
+            let line = format!(
+                "B: queue {} consumer {}: room for {} more",
+                grant.queue.0, grant.consumer.0, grant.credit
+            );
             self.write(&line);
         }
         self.show_output();

@@ -126,9 +126,10 @@ pub fn octets(word: &str) -> Vec<u8> {
     let (mut octets, mut rest) = (Vec::new(), inner.as_bytes());
     while let [first, behind @ ..] = rest {
         (_, rest) = match (first, behind) {
-            (b'\\', [b'x', _, _, after @ ..]) => {
-                (octets.push(u8::from_str_radix(std::str::from_utf8(&behind[1..3]).unwrap(), 16).unwrap()), after)
-            }
+            (b'\\', [b'x', _, _, after @ ..]) => (
+                octets.push(u8::from_str_radix(std::str::from_utf8(&behind[1..3]).unwrap(), 16).unwrap()),
+                after,
+            ),
             (b'\\', [c, after @ ..]) => (octets.push(*c), after),
             _ => (octets.push(*first), behind),
         };
@@ -314,12 +315,18 @@ pub fn decode(frame: &Frame<'_>) -> String {
         },
         Frame::Header(channel, payload) => {
             let size = u64::from_be_bytes(*payload[4..].first_chunk().unwrap());
-            let properties = if payload[12..] == [0, 0] { String::new() } else { format!(" properties={}", word(&payload[12..])) };
+            let properties = if payload[12..] == [0, 0] {
+                String::new()
+            } else {
+                format!(" properties={}", word(&payload[12..]))
+            };
             format!("{channel} header size={size}{properties}")
         }
         Frame::Method(channel, payload) => {
-            let ids = [u16::from_be_bytes([payload[0], payload[1]]), u16::from_be_bytes([payload[2], payload[3]])];
-            let method = methods().find(|method| method.ids == ids).unwrap_or_else(|| panic!("no method {ids:?}"));
+            let ids =
+                [u16::from_be_bytes([payload[0], payload[1]]), u16::from_be_bytes([payload[2], payload[3]])];
+            let method =
+                methods().find(|method| method.ids == ids).unwrap_or_else(|| panic!("no method {ids:?}"));
             format!("{channel} {}", method.decode(&payload[4..]))
         }
     }

@@ -1,8 +1,6 @@
 //! Random values of the protocol: frames, tables, methods, messages.
 
-use amq_protocol::protocol::{
-    AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx,
-};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, connection, exchange, queue, tx};
 use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
 use proptest::prelude::*;
 use vhosts::message::INLINE_BODY_MAX;
@@ -144,7 +142,11 @@ pub fn methods(parts: Parts) -> Vec<AMQPClass> {
                 response: text,
                 locale: c.clone(),
             }),
-            connection::AMQPMethod::TuneOk(connection::TuneOk { channel_max: x, frame_max: long, heartbeat: y }),
+            connection::AMQPMethod::TuneOk(connection::TuneOk {
+                channel_max: x,
+                frame_max: long,
+                heartbeat: y,
+            }),
             connection::AMQPMethod::Open(connection::Open { virtual_host: a.clone() }),
             connection::AMQPMethod::Close(connection::Close {
                 reply_code: x,
@@ -241,7 +243,13 @@ fn exchanges(
         exchange::AMQPMethod::Declare(declare),
         exchange::AMQPMethod::Delete(exchange::Delete { exchange, if_unused: passive, nowait }),
         exchange::AMQPMethod::Bind(bind),
-        exchange::AMQPMethod::Unbind(exchange::Unbind { destination, source, routing_key, nowait, arguments }),
+        exchange::AMQPMethod::Unbind(exchange::Unbind {
+            destination,
+            source,
+            routing_key,
+            nowait,
+            arguments,
+        }),
     ]
 }
 
