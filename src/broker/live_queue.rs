@@ -4,7 +4,8 @@
 //! between a publisher and a consumer. Effects are carried out before the lock is released, so that two
 //! threads can not overtake each other.
 //!
-//! Invariant: `sinks` has an entry for each consumer of the machine, at its key.
+//! Invariant: `sinks` has an entry for each consumer of the machine, at its key, and `lanes` one for each of
+//! their connections.
 
 use super::outbox::{Item, Outbox};
 use crate::store::{Op, Targets};
@@ -27,18 +28,28 @@ pub struct LiveQueue {
 struct Running {
     queue: Queue,
     sinks: Vec<Option<Sink>>,
+    lanes: Vec<Option<Lane>>,
     effects: Vec<Effect>,
-    touched: Vec<ConsumerKey>,
+    /// The lanes that the current batch has something for.
+    touched: Vec<usize>,
     deleted: bool,
     /// A consumer was here; only then an auto-delete queue may go.
     was_used: bool,
 }
 
 /// The way to a consumer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Sink {
-    outbox: Arc<Outbox>,
+    lane: usize,
     consumer: ConsumerId,
+}
+
+/// The way to a connection. Its consumers share one, so that what goes to several consumers of a channel
+/// arrives in the order of the queue (AMQP 0-9-1, section 4.7).
+#[derive(Debug)]
+struct Lane {
+    outbox: Arc<Outbox>,
+    consumers: usize,
     /// What the current batch has for it.
     items: Vec<Item>,
 }
@@ -89,6 +100,7 @@ impl LiveQueue {
         let running = Running {
             queue,
             sinks: Vec::new(),
+            lanes: Vec::new(),
             effects: Vec::new(),
             touched: Vec::new(),
             deleted: false,
@@ -135,7 +147,8 @@ impl LiveQueue {
         if running.sinks.len() <= at {
             running.sinks.resize_with(at + 1, || None);
         }
-        running.sinks[at] = Some(Sink { outbox, consumer, items: Vec::new() });
+        let lane = running.enter(outbox);
+        running.sinks[at] = Some(Sink { lane, consumer });
         running.was_used = true;
         self.hand_out(running, ops);
         Ok(key)
@@ -145,7 +158,7 @@ impl LiveQueue {
     pub fn cancel(&self, key: ConsumerKey) -> bool {
         let mut running = self.running.lock();
         if running.queue.cancel(key) {
-            running.sinks[key.0 as usize] = None;
+            running.leave(key);
         }
         self.definition.auto_delete && running.was_used && running.queue.consumers_len() == 0
     }
@@ -204,8 +217,8 @@ impl LiveQueue {
         let gone: Vec<ConsumerKey> = queue.consumer_keys().collect();
         for key in gone {
             running.queue.cancel(key);
-            if let Some(sink) = running.sinks[key.0 as usize].take() {
-                sink.outbox.push(&mut vec![Item::Cancelled(sink.consumer)]);
+            if let Some((outbox, consumer)) = running.leave(key) {
+                outbox.push(&mut vec![Item::Cancelled(consumer)]);
             }
         }
         self.carry_out(running, ops);
@@ -230,27 +243,53 @@ impl LiveQueue {
     }
 
     fn carry_out(&self, mut running: MutexGuard<'_, Running>, ops: &mut Vec<Op>) {
-        let Running { effects, sinks, touched, .. } = &mut *running;
+        let Running { effects, sinks, lanes, touched, .. } = &mut *running;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver { consumer, delivery } => {
-                    let Some(Some(sink)) = sinks.get_mut(consumer.0 as usize) else { continue };
-                    if sink.items.is_empty() {
-                        touched.push(consumer);
+                    let Some(Some(sink)) = sinks.get(consumer.0 as usize) else { continue };
+                    let Some(Some(lane)) = lanes.get_mut(sink.lane) else { continue };
+                    if lane.items.is_empty() {
+                        touched.push(sink.lane);
                     }
                     let queue = self.definition.id;
-                    sink.items.push(Item::Delivery { consumer: sink.consumer, queue, delivery });
+                    lane.items.push(Item::Delivery { consumer: sink.consumer, queue, delivery });
                 }
                 Effect::Settled { seq, message } => {
                     ops.push(Op::Settle { queue: self.definition.id, seq, message });
                 }
             }
         }
-        for consumer in touched.drain(..) {
-            if let Some(Some(sink)) = sinks.get_mut(consumer.0 as usize) {
-                sink.outbox.push(&mut sink.items);
+        for lane in touched.drain(..) {
+            if let Some(Some(lane)) = lanes.get_mut(lane) {
+                lane.outbox.push(&mut lane.items);
             }
         }
+    }
+}
+
+impl Running {
+    /// The lane to a connection, which has one consumer more from now on.
+    fn enter(&mut self, outbox: Arc<Outbox>) -> usize {
+        let is_it = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| Arc::ptr_eq(&lane.outbox, &outbox));
+        let known = self.lanes.iter().position(is_it);
+        let at = known.or_else(|| self.lanes.iter().position(Option::is_none)).unwrap_or(self.lanes.len());
+        if at == self.lanes.len() {
+            self.lanes.push(None);
+        }
+        let lane = self.lanes[at].get_or_insert_with(|| Lane { outbox, consumers: 0, items: Vec::new() });
+        lane.consumers += 1;
+        at
+    }
+
+    /// Takes a consumer out; the lane goes with its last one.
+    fn leave(&mut self, key: ConsumerKey) -> Option<(Arc<Outbox>, ConsumerId)> {
+        let Sink { lane: at, consumer } = self.sinks.get_mut(key.0 as usize)?.take()?;
+        let lane = self.lanes[at].as_mut()?;
+        let outbox = lane.outbox.clone();
+        lane.consumers -= 1;
+        self.lanes[at].take_if(|lane| lane.consumers == 0);
+        Some((outbox, consumer))
     }
 }
 

@@ -68,7 +68,7 @@ enum Receiving {
     /// The content header of a `basic.publish`.
     Header { mandatory: bool },
     /// The body.
-    Body { mandatory: bool, flaw: Option<Box<Violation>> },
+    Body { mandatory: bool },
 }
 
 /// What came of a content frame.
@@ -127,8 +127,8 @@ impl Channel {
     /// Takes a content frame.
     ///
     /// # Errors
-    /// 505 for a frame that is not the next one; 501 and 541 for one that is malformed; and once the message
-    /// is whole, 406 for one that may not be published.
+    /// 505 for a frame that is not the next one; 501 and 541 for one that is malformed; 406 for a message that
+    /// may not be published.
     pub fn content(&mut self, frame: Frame<'_>, limits: Limits<'_>) -> Result<Received, Violation> {
         match (&self.receiving, frame) {
             (Receiving::Header { mandatory }, Frame::Header(_, payload)) => {
@@ -167,8 +167,9 @@ impl Channel {
         let malformed = |_| Violation::new(Code::InternalError, "");
         let parsed = self.builder.header(properties, body_len).map_err(malformed)?;
         parsed.headers.map_or(Ok(()), table::check).map_err(malformed)?;
-        let flaw = limits.flaw(parsed.user_id, body_len).map(Box::new);
-        self.receiving = Receiving::Body { mandatory, flaw };
+        // At once, though the body is still to come: the channel ends, and no part of it is kept.
+        limits.check(parsed.user_id, body_len)?;
+        self.receiving = Receiving::Body { mandatory };
         if body_len == 0 { self.whole() } else { Ok(Received::Part) }
     }
 
@@ -183,10 +184,7 @@ impl Channel {
 
     fn whole(&mut self) -> Result<Received, Violation> {
         match mem::take(&mut self.receiving) {
-            Receiving::Body { flaw: Some(flaw), .. } => Err(*flaw),
-            Receiving::Body { mandatory, flaw: None } => {
-                Ok(Received::Whole(self.builder.finish(), mandatory))
-            }
+            Receiving::Body { mandatory } => Ok(Received::Whole(self.builder.finish(), mandatory)),
             Receiving::Methods | Receiving::Header { .. } => Ok(Received::Part),
         }
     }
@@ -239,8 +237,8 @@ impl Channel {
 }
 
 impl Limits<'_> {
-    /// Why a message may not be published.
-    fn flaw(&self, user_id: Option<&[u8]>, body_len: u64) -> Option<Violation> {
+    /// Whether a message with such a header may be published.
+    fn check(&self, user_id: Option<&[u8]>, body_len: u64) -> Result<(), Violation> {
         let text = match user_id {
             Some(claimed) if claimed != self.user.as_bytes() => {
                 let claimed = String::from_utf8_lossy(claimed);
@@ -250,9 +248,9 @@ impl Limits<'_> {
                 let max = self.max_message_size;
                 format!("message size {body_len} is larger than configured max size {max}")
             }
-            _ => return None,
+            _ => return Ok(()),
         };
-        Some(Violation::new(Code::PreconditionFailed, text).by(PUBLISH))
+        Err(Violation::new(Code::PreconditionFailed, text).by(PUBLISH))
     }
 }
 
