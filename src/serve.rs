@@ -45,6 +45,10 @@ impl Failure {
 /// Runs the broker until it is told to stop.
 #[must_use]
 pub fn run(config: &Config) -> Exit {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => tracing::debug!(files, "open files allowed"),
+        Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
+    }
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -5,6 +5,7 @@
 //! client's answer to it. `deliver/…`: a message is written as the frames of a `basic.deliver`.
 
 #![allow(missing_docs)] // criterion_group! makes public functions
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot begin has nothing to measure")]
 
 use amq_protocol::frame::{AMQPFrame, gen_frame};
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection};

@@ -1,7 +1,9 @@
 //! Conversations with a session, as texts that a person can read: `tests/transcripts/*.snap`.
 //!
-//! To add one, write its title and the lines that begin with `C:` into one of these files and run the test; it
-//! shows the whole, and `cargo insta accept` keeps it. The notation is explained in `support/conversation.rs`.
+//! To add one, write its title and the lines that begin with `C:` into one of these files and run the test;
+//! it shows the whole, and `cargo insta accept` keeps it. The notation is explained in `support/conversation.rs`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod support;
 

@@ -1,4 +1,7 @@
-//! What holds for all bytes: any chunking decodes alike, decode∘encode is the identity, nothing makes a parser panic.
+//! What holds for all bytes: any chunking decodes alike, decode∘encode is the identity, and nothing makes a
+//! parser panic.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 #[path = "support/random.rs"]
 mod random;
@@ -133,7 +136,10 @@ fn payload(method: AMQPClass) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn any_chunking_decodes_alike(sent in prop::collection::vec(random::frame(), 0..12), lengths in lengths()) {
+    fn any_chunking_decodes_alike(
+        sent in prop::collection::vec(random::frame(), 0..12),
+        lengths in lengths(),
+    ) {
         let bytes: Vec<u8> = sent.iter().flat_map(Sent::bytes).collect();
         let mut decoder = Decoder::new(FRAME_MAX);
         let (mut frames, mut left) = (Vec::new(), 0);
@@ -164,10 +170,22 @@ proptest! {
         content::return_unroutable(&mut output, 5, &message, frame_max);
         let returned = parsed(&mut output, frame_max);
 
-        let deliver =
-            basic::Deliver { consumer_tag: tag, delivery_tag, redelivered, exchange: exchange.clone(), routing_key: routing_key.clone() };
-        let get_ok = basic::GetOk { delivery_tag, redelivered, exchange: exchange.clone(), routing_key: routing_key.clone(), message_count };
-        let unroutable = basic::Return { reply_code: 312, reply_text: "NO_ROUTE".into(), exchange, routing_key };
+        let deliver = basic::Deliver {
+            consumer_tag: tag,
+            delivery_tag,
+            redelivered,
+            exchange: exchange.clone(),
+            routing_key: routing_key.clone(),
+        };
+        let get_ok = basic::GetOk {
+            delivery_tag,
+            redelivered,
+            exchange: exchange.clone(),
+            routing_key: routing_key.clone(),
+            message_count,
+        };
+        let reply_text = "NO_ROUTE".into();
+        let unroutable = basic::Return { reply_code: 312, reply_text, exchange, routing_key };
         let expected = [
             (delivered, basic::AMQPMethod::Deliver(deliver)),
             (got, basic::AMQPMethod::GetOk(get_ok)),
@@ -183,8 +201,12 @@ proptest! {
     }
 
     #[test]
-    fn a_publish_is_what_was_sent(exchange in random::short_string(), key in random::short_string(), mandatory: bool, immediate: bool) {
-        let (exchange, routing_key) = (exchange.clone(), key.clone());
+    fn a_publish_is_what_was_sent(
+        exchange in random::short_string(),
+        routing_key in random::short_string(),
+        mandatory: bool,
+        immediate: bool,
+    ) {
         let address: Vec<u8> = [&exchange, &routing_key]
             .iter()
             .flat_map(|part| [&[part.as_str().len() as u8], part.as_str().as_bytes()].concat())
@@ -223,7 +245,7 @@ proptest! {
 
     #[test]
     fn every_other_method_is_what_was_sent(parts in random::parts()) {
-        for sent in random::methods(parts) {
+        for sent in random::methods(&parts) {
             let bytes = payload(sent.clone());
             prop_assert_eq!(method::decode(&bytes), Ok(Method::Other(Box::new(sent))));
             // One octet less or more is noticed.
@@ -292,7 +314,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|frames| frames.iter().flat_map(Sent::bytes).collect::<Vec<u8>>());
     let methods = random::parts().prop_map(|parts| {
         let frame = |method| Sent { kind: 1, channel: 1, payload: payload(method) }.bytes();
-        random::methods(parts).into_iter().flat_map(frame).collect()
+        random::methods(&parts).into_iter().flat_map(frame).collect()
     });
     let properties = random::properties()
         .prop_map(|properties| gen_properties(&properties)(Vec::new().into()).unwrap().write);

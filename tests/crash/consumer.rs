@@ -5,8 +5,8 @@
 
 use super::body::{Body, END};
 use super::ledger::Ledger;
-use crate::{Phase, while_it_lives};
 use crate::broker::PATIENCE;
+use crate::{Phase, while_it_lives};
 use futures_lite::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;

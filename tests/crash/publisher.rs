@@ -5,8 +5,8 @@
 
 use super::body::{Body, END};
 use super::ledger::Ledger;
-use crate::{Phase, while_it_lives};
 use crate::broker::{Broker, PATIENCE};
+use crate::{Phase, while_it_lives};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm};
 use std::collections::VecDeque;

@@ -17,7 +17,9 @@ impl Peer {
                 AMQPClass::Basic(Basic::Deliver(deliver)) => {
                     self.hear_delivery(channel, &deliver, &properties, &body, oracle);
                 }
-                AMQPClass::Basic(Basic::GetOk(got)) => self.hear_got(channel, &got, &properties, &body, oracle),
+                AMQPClass::Basic(Basic::GetOk(got)) => {
+                    self.hear_got(channel, &got, &properties, &body, oracle)
+                }
                 AMQPClass::Basic(Basic::Return(returned)) => {
                     let Return { reply_code, exchange, routing_key, .. } = returned;
                     assert_eq!(reply_code, 312);
@@ -36,7 +38,9 @@ impl Peer {
 
     /// The channel that a frame came for.
     fn channel(&mut self, number: u16) -> &mut Channel {
-        self.channels.get_mut(&number).unwrap_or_else(|| panic!("a frame for channel {number}, which is closed"))
+        self.channels
+            .get_mut(&number)
+            .unwrap_or_else(|| panic!("a frame for channel {number}, which is closed"))
     }
 
     fn hear_confirm(&mut self, channel: u16, tag: u64, multiple: bool, oracle: &mut Oracle) {
@@ -46,12 +50,22 @@ impl Peer {
         while let Some((_, id)) = of.unconfirmed.pop_front_if(|(number, _)| *number <= tag) {
             confirmed.push(id);
         }
-        assert!(!confirmed.is_empty(), "publish {tag} of channel {channel} was confirmed twice, or never sent");
+        assert!(
+            !confirmed.is_empty(),
+            "publish {tag} of channel {channel} was confirmed twice, or never sent"
+        );
         assert!(multiple || confirmed.len() == 1, "publish {tag} was confirmed before older ones");
         confirmed.into_iter().for_each(|id| self.confirmed(id, oracle));
     }
 
-    fn hear_delivery(&mut self, number: u16, deliver: &Deliver, properties: &[u8], body: &[u8], oracle: &mut Oracle) {
+    fn hear_delivery(
+        &mut self,
+        number: u16,
+        deliver: &Deliver,
+        properties: &[u8],
+        body: &[u8],
+        oracle: &mut Oracle,
+    ) {
         let tag = deliver.consumer_tag.to_string();
         let connection = self.number;
         let channel = self.channel(number);
@@ -61,6 +75,7 @@ impl Peer {
         let (id, delivery) = oracle.delivered(&Delivered {
             queue: consumer.queue,
             connection,
+            channel: number,
             get: false,
             no_ack: consumer.no_ack,
             redelivered: deliver.redelivered,
@@ -93,6 +108,7 @@ impl Peer {
         let (id, delivery) = oracle.delivered(&Delivered {
             queue,
             connection,
+            channel: number,
             get: true,
             no_ack,
             redelivered: got.redelivered,

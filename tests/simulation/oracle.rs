@@ -79,16 +79,18 @@ pub struct QueueModel {
     /// The broker said that it is there.
     pub known: bool,
     pub deleted: bool,
+    /// When it went.
+    deleted_at: u64,
     /// The broker said that it is gone.
     pub deletion_known: bool,
     pub entries: BTreeMap<MessageId, Entry>,
     pub consumers: BTreeMap<ConsumerName, ConsumerModel>,
     /// When its consumers changed last.
     pub steady_since: u64,
-    /// Counts the ends of consumers whose deliveries may have come back.
-    pub disturbances: u64,
-    /// The newest first delivery, by receiving connection and publisher, and the disturbances before it.
-    newest: BTreeMap<(u32, (u32, u64)), (MessageId, u64)>,
+    /// When messages that were on their way to a consumer may have come back last.
+    disturbed_at: u64,
+    /// The newest first delivery, by receiving channel and publisher.
+    newest: BTreeMap<((u32, u16), (u32, u64)), MessageId>,
 }
 
 /// A consumer of a queue.
@@ -104,6 +106,7 @@ pub struct ConsumerModel {
 pub struct Delivered<'a> {
     pub queue: QueueId,
     pub connection: u32,
+    pub channel: u16,
     pub get: bool,
     pub no_ack: bool,
     pub redelivered: bool,
@@ -170,14 +173,15 @@ impl Oracle {
             if !queue.deleted && !there.contains(id) {
                 let may_go = queue.exclusive || queue.auto_delete || self.doomed.contains(&queue.name);
                 assert!(may_go, "queue {} went without being asked to", queue.name);
-                queue.deleted = true;
+                (queue.deleted, queue.deleted_at) = (true, self.tick);
             }
         }
     }
 
-    /// The queue of that name as it is now.
+    /// The queue of that name as it is now, or was a moment ago.
     pub fn queue_named(&self, name: &str) -> Option<QueueId> {
-        self.queues.iter().find(|(_, queue)| !queue.deleted && queue.name == name).map(|(id, _)| *id)
+        let there = |queue: &QueueModel| !queue.deleted || queue.deleted_at == self.tick;
+        self.queues.iter().rfind(|(_, queue)| there(queue) && queue.name == name).map(|(id, _)| *id)
     }
 
     pub fn queue(&mut self, id: QueueId) -> &mut QueueModel {
@@ -275,7 +279,10 @@ impl Oracle {
         let Some(entry) = self.queues.get_mut(&queue).and_then(|queue| queue.entries.get_mut(&id)) else {
             panic!("message {id} was never published to queue {name}")
         };
-        assert!(entry.presence != Presence::Gone, "message {id} came out of queue {name} after it was settled");
+        assert!(
+            entry.presence != Presence::Gone,
+            "message {id} came out of queue {name} after it was settled"
+        );
         assert!(!entry.held, "message {id} of queue {name} is with another consumer");
         assert_eq!(redelivered, entry.handed, "redelivered flag of message {id} of queue {name}");
         entry.handed = true;
@@ -298,24 +305,31 @@ impl Oracle {
         let alone = queue.consumers.keys().all(|(connection, ..)| *connection == delivery.connection);
         let several = queue.consumers.len() > 1;
         if several && queue.consumers.values().any(|consumer| consumer.limited) {
-            queue.disturbances += 1;
+            queue.disturbed_at = tick;
         }
         if !delivery.redelivered && !delivery.get {
-            let disturbances = queue.disturbances;
-            let newest = queue.newest.entry((delivery.connection, publisher)).or_insert((id, disturbances));
+            let newest =
+                queue.newest.entry(((delivery.connection, delivery.channel), publisher)).or_insert(id);
+            // What was published before a disturbance may have been handed out before it.
+            let counts = self.published[*newest as usize].at > queue.disturbed_at;
+            let name = &queue.name;
             assert!(
-                newest.1 != disturbances || newest.0 <= id,
-                "queue {}: message {id} came after {} of the same publisher",
-                queue.name,
-                newest.0
+                !counts || *newest <= id,
+                "queue {name}: message {id} came after {newest} of its publisher {:?} on channel {}",
+                queue.consumers,
+                delivery.channel
             );
-            *newest = (id, disturbances);
+            *newest = id;
         }
         let Some(this) = queue.entries.get(&id).filter(|entry| entry.exact) else { return };
         // When it was handed out at the earliest: messages that were ready before had to go first.
         let earliest = match (delivery.get, queue.consumers.is_empty()) {
             (true, true) => tick,
-            (false, false) if alone && !(several && queue.consumers.values().any(|consumer| consumer.limited)) => at,
+            (false, false)
+                if alone && !(several && queue.consumers.values().any(|consumer| consumer.limited)) =>
+            {
+                at
+            }
             _ => return,
         };
         let first = queue.entries.iter().find(|(_, other)| {
@@ -341,7 +355,10 @@ impl Oracle {
     pub fn settled(&mut self, queue: QueueId, id: MessageId, delivery: u64) {
         let name = self.queue(queue).name.clone();
         let entry = self.queue(queue).entries.get_mut(&id).expect("it was delivered");
-        assert_eq!(entry.deliveries, delivery, "message {id} of queue {name} was delivered again after its ack");
+        assert_eq!(
+            entry.deliveries, delivery,
+            "message {id} of queue {name} was delivered again after its ack"
+        );
         entry.held = false;
         entry.presence = Presence::Gone;
         self.settled.push((queue, id));
@@ -370,6 +387,9 @@ impl Oracle {
         let tick = self.tick;
         let queue = self.queue(queue);
         queue.consumers.insert(name, consumer);
+        if queue.consumers.values().any(|consumer| consumer.limited) {
+            queue.disturbed_at = tick;
+        }
         queue.steady_since = tick;
     }
 
@@ -377,9 +397,12 @@ impl Oracle {
     pub fn consumer_went(&mut self, queue: QueueId, consumer: &ConsumerName, disturbing: bool) {
         let tick = self.tick;
         let queue = self.queue(queue);
+        let limited = queue.consumers.values().any(|consumer| consumer.limited);
         let gone = queue.consumers.remove(consumer);
         queue.steady_since = tick;
-        queue.disturbances += u64::from(disturbing);
+        if disturbing || limited {
+            queue.disturbed_at = tick;
+        }
         if disturbing && gone.is_some_and(|consumer| consumer.no_ack) {
             queue.blur();
         }
@@ -406,7 +429,9 @@ impl Oracle {
         let topology = vhost.topology().load();
         let there: BTreeSet<QueueId> = topology.queues().map(|queue| queue.definition().id).collect();
         if clean {
-            std::mem::take(&mut self.settled).into_iter().for_each(|(queue, id)| self.note_on_disk(queue, id));
+            std::mem::take(&mut self.settled)
+                .into_iter()
+                .for_each(|(queue, id)| self.note_on_disk(queue, id));
             let settling = std::mem::take(&mut self.settling);
             settling.into_iter().for_each(|(_, queue, id)| self.note_on_disk(queue, id));
         }
@@ -417,6 +442,7 @@ impl Oracle {
             assert!(self.queues.contains_key(id), "a queue out of nothing");
         }
         for (id, queue) in &mut self.queues {
+            (queue.steady_since, queue.disturbed_at) = (self.tick, self.tick);
             queue.restarted(there.contains(id), clean);
         }
         // What is not there never comes back; its number may be given again if nothing of it was on disk.
@@ -449,7 +475,11 @@ impl Oracle {
             let sure = if unseen { 0 } else { sure };
             assert!((sure..=all).contains(&there), "queue {name} has {there} messages, not {sure} to {all}");
             let held = model.entries.values().filter(|entry| entry.held).count();
-            assert!(held <= figures.unacked, "queue {name}: {held} are held, and {} unacked", figures.unacked);
+            assert!(
+                held <= figures.unacked,
+                "queue {name}: {held} are held, and {} unacked",
+                figures.unacked
+            );
             assert_eq!(model.consumers.len(), figures.consumers, "consumers of queue {name}");
         }
     }
@@ -469,8 +499,9 @@ impl QueueModel {
     /// How many messages it has at least and at most.
     pub fn counts(&self) -> (usize, usize) {
         let present = |sure: bool| {
-            let counts =
-                move |entry: &&Entry| entry.presence == Presence::Sure || !sure && entry.presence != Presence::Gone;
+            let counts = move |entry: &&Entry| {
+                entry.presence == Presence::Sure || !sure && entry.presence != Presence::Gone
+            };
             self.entries.values().filter(counts).count()
         };
         (present(true), present(false))
@@ -485,7 +516,7 @@ impl QueueModel {
         }
         let was_deleted = std::mem::replace(&mut self.deleted, !there);
         self.known |= there;
-        (self.steady_since, self.disturbances) = (0, self.disturbances + 1);
+        self.newest.clear();
         self.consumers.clear();
         self.entries.retain(|_, entry| there && entry.persistent);
         for entry in self.entries.values_mut() {
@@ -516,6 +547,8 @@ impl Tally {
     /// Whether everything that the simulation is about happened.
     pub fn is_eventful(&self) -> bool {
         let Tally { confirmed, redelivered, crashes, store_failures, acked_and_back, recovered, .. } = *self;
-        [confirmed, redelivered, crashes, store_failures, acked_and_back, recovered].iter().all(|count| *count > 0)
+        [confirmed, redelivered, crashes, store_failures, acked_and_back, recovered]
+            .iter()
+            .all(|count| *count > 0)
     }
 }

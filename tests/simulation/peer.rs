@@ -86,13 +86,22 @@ pub enum Waited {
     Open,
     Select,
     Close,
-    Qos { count: u16, global: bool },
+    Qos {
+        count: u16,
+        global: bool,
+    },
     DeclareQueue,
     /// Anything whose answer tells nothing.
     Plain,
-    Consume { queue: String, consumer: Consumer },
+    Consume {
+        queue: String,
+        consumer: Consumer,
+    },
     Cancel,
-    Get { queue: String, no_ack: bool },
+    Get {
+        queue: String,
+        no_ack: bool,
+    },
     Recover,
     Purge(String),
     DeleteQueue(String),
@@ -119,7 +128,10 @@ pub enum Sent {
         possible: BTreeSet<QueueId>,
         always: Option<BTreeSet<QueueId>>,
     },
-    Answer { held: Vec<Held>, requeue: bool },
+    Answer {
+        held: Vec<Held>,
+        requeue: bool,
+    },
 }
 
 impl Peer {

@@ -94,9 +94,8 @@ impl Hand<'_> {
         }
         let number = open[self.rng.random_range(0..open.len())];
         let blocked = self.peer.awaiting.as_ref().filter(|awaiting| awaiting.channel == number);
-        let unsettled = |what: &Waited| {
-            matches!(what, Waited::Open | Waited::Select | Waited::Close | Waited::Recover)
-        };
+        let unsettled =
+            |what: &Waited| matches!(what, Waited::Open | Waited::Select | Waited::Close | Waited::Recover);
         match self.rng.random_range(0..100) {
             _ if blocked.is_some_and(|awaiting| unsettled(&awaiting.what)) => {}
             0..40 => self.publish(number),
@@ -195,7 +194,8 @@ impl Hand<'_> {
             17 => (self.unbind(), Waited::Plain),
             18 => {
                 let exchange = self.plan.exchanges[0].name.as_str().into();
-                let delete = exchange::Delete { exchange, if_unused: self.rng.random_bool(0.5), nowait: false };
+                let delete =
+                    exchange::Delete { exchange, if_unused: self.rng.random_bool(0.5), nowait: false };
                 (AMQPClass::Exchange(exchange::AMQPMethod::Delete(delete)), Waited::Plain)
             }
             _ => {
@@ -259,7 +259,8 @@ impl Hand<'_> {
     fn consuming(&mut self, number: u16) {
         let (method, what) = match self.rng.random_range(0..30) {
             0 => {
-                let close = channel::Close { reply_code: 200, reply_text: "".into(), class_id: 0, method_id: 0 };
+                let close =
+                    channel::Close { reply_code: 200, reply_text: "".into(), class_id: 0, method_id: 0 };
                 (AMQPClass::Channel(channel::AMQPMethod::Close(close)), Waited::Close)
             }
             1..4 => {

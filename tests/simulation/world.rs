@@ -89,7 +89,9 @@ impl World {
             10..12 => self.now = self.now.after_ms(self.rng.random_range(0..25_000)),
             12..120 => self.step_store(),
             120..160 => self.beat(),
-            _ if self.peers.is_empty() || (self.peers.len() < 5 && self.rng.random_bool(0.01)) => self.connect(),
+            _ if self.peers.is_empty() || (self.peers.len() < 5 && self.rng.random_bool(0.01)) => {
+                self.connect()
+            }
             _ => self.step_peer(),
         }
     }
@@ -279,11 +281,15 @@ impl World {
         for (number, peer) in &self.peers {
             assert!(peer.awaiting.is_none(), "peer {number} still waits for {:?}", peer.awaiting);
             for (channel, state) in &peer.channels {
-                assert!(state.unconfirmed.is_empty(), "channel {channel} of peer {number} waits for confirms");
+                assert!(
+                    state.unconfirmed.is_empty(),
+                    "channel {channel} of peer {number} waits for confirms"
+                );
                 for (tag, consumer) in &state.consumers {
                     let full = consumer.prefetch != 0 && state.unacked_of(tag) >= consumer.prefetch.into();
                     let limited = state.global != 0 && state.consumed() >= state.global.into();
-                    let ready = self.life.broker.queue(consumer.queue).map_or(0, |queue| queue.figures().ready);
+                    let ready =
+                        self.life.broker.queue(consumer.queue).map_or(0, |queue| queue.figures().ready);
                     assert!(
                         ready == 0 || (!consumer.no_ack && (full || limited)),
                         "{ready} messages of {:?} wait, and consumer {tag} of peer {number} has room",

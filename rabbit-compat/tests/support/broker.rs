@@ -7,7 +7,7 @@ use rabbit_compat::Violation;
 use rabbit_compat::session::{Command, Done, Operation};
 use vhosts::queue::{ConsumerKey, Delivery};
 use vhosts::refusal::Flaw;
-use vhosts::{Binding, DeliveryId, Message, QueueId, Refusal, Resource};
+use vhosts::{Binding, DeliveryId, Message, Name, QueueId, Refusal, Resource};
 
 /// What the session asks, in words.
 pub fn asked(command: &Command) -> String {
@@ -87,8 +87,8 @@ pub fn answer(line: &str) -> Result<Done, Violation> {
     })
 }
 
-/// A message out of a queue: `id=` (none: it need not be answered), `redelivered`, `exchange=`, `key=`, `properties=`,
-/// `body=`.
+/// A message out of a queue: `id=` (none: it need not be answered), `redelivered`, `exchange=`, `key=`,
+/// `properties=`, `body=`.
 pub fn delivery(words: &[String]) -> Delivery {
     let part = |name| value(words, name).map(octets).unwrap_or_default();
     let properties = value(words, "properties").map_or(vec![0, 0], octets);
@@ -106,7 +106,7 @@ pub fn refused(line: &str) -> Violation {
 }
 
 fn refusal(name: &str) -> Refusal {
-    let (x, q) = || -> (std::sync::Arc<str>, std::sync::Arc<str>) { ("x".into(), "q".into()) }();
+    let [x, q] = ["x", "q"].map(Name::from);
     let string = |text: &str| AMQPValue::LongString(text.into());
     let inequivalent = |resource, property, received: &str, current: &str| Refusal::Inequivalent {
         resource,

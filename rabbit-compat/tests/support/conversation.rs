@@ -91,8 +91,9 @@ impl Conversation {
         self.text += "\n";
     }
 
-    /// `start` ends before start-ok, `login` before tune-ok, `connected` before channel.open; `open` opens channel 1 too.
-    /// `frame-max`, `channel-max` and `heartbeat` are what the client chooses; `incapable` clients have no capabilities.
+    /// `start` ends before start-ok, `login` before tune-ok, `connected` before channel.open; `open` opens
+    /// channel 1 too. `frame-max`, `channel-max` and `heartbeat` are what the client chooses; `incapable`
+    /// clients have no capabilities.
     fn open(&mut self, words: &str) {
         let words = notation::words(words);
         let number =

@@ -1,13 +1,13 @@
 //! Frames as text, both ways: `1 queue.declare queue=q durable`.
 //!
-//! Fields of the value 0 or "" and bits that are not set are left out. Written and read by a table of its own, so that the
-//! crate's way of reading and writing is held against another one.
+//! Fields of the value 0 or "" and bits that are not set are left out. Written and read by a table of its
+//! own, so that the crate's way of reading and writing is held against another one.
 
 use amq_protocol::types::{AMQPValue, FieldTable, generation, parsing};
 use rabbit_compat::wire::Frame;
 
-/// Class and method id, name, and fields: o, w, l, q for numbers of 1, 2, 4, 8 octets, s and S for short and long
-/// strings, T for a table, b for a bit; those whose name begins with `_` are reserved.
+/// Class and method id, name, and fields: o, w, l, q for numbers of 1, 2, 4, 8 octets, s and S for short and
+/// long strings, T for a table, b for a bit; those whose name begins with `_` are reserved.
 const METHODS: &str = "\
 10 10 connection.start version-major:o version-minor:o server-properties:T mechanisms:S locales:S
 10 11 connection.start-ok client-properties:T mechanism:s response:S locale:s
@@ -199,8 +199,8 @@ fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The octets of a client's line: `bytes …`, or a channel and `heartbeat`, `header …`, `body …` or a method. A method with
-/// `body=…` is followed by its content.
+/// The octets of a client's line: `bytes …`, or a channel and `heartbeat`, `header …`, `body …` or a method.
+/// A method with `body=…` is followed by its content.
 pub fn encode(line: &str) -> Vec<u8> {
     let words = words(line);
     if words[0] == "bytes" {

@@ -130,87 +130,75 @@ pub fn parts() -> impl Strategy<Value = Parts> {
 }
 
 /// Every method that a client may send, but for those of which `wire::method` makes its own.
-pub fn methods(parts: Parts) -> Vec<AMQPClass> {
-    let Parts { names: [a, b, c], bits: [p, q, r, s, t], table, numbers: [x, y, z], long } = parts;
-    let (text, arguments) = (a.as_str().into(), table.clone());
-    let mut methods = Vec::new();
-    methods.extend(
-        [
-            connection::AMQPMethod::StartOk(connection::StartOk {
-                client_properties: table.clone(),
-                mechanism: b.clone(),
-                response: text,
-                locale: c.clone(),
-            }),
-            connection::AMQPMethod::TuneOk(connection::TuneOk {
-                channel_max: x,
-                frame_max: long,
-                heartbeat: y,
-            }),
-            connection::AMQPMethod::Open(connection::Open { virtual_host: a.clone() }),
-            connection::AMQPMethod::Close(connection::Close {
-                reply_code: x,
-                reply_text: a.clone(),
-                class_id: y,
-                method_id: z,
-            }),
-            connection::AMQPMethod::CloseOk(connection::CloseOk {}),
-            connection::AMQPMethod::UpdateSecret(connection::UpdateSecret {
-                new_secret: a.as_str().into(),
-                reason: b.clone(),
-            }),
-        ]
-        .map(AMQPClass::Connection),
-    );
-    methods.extend(
-        [
-            channel::AMQPMethod::Open(channel::Open {}),
-            channel::AMQPMethod::Flow(channel::Flow { active: p }),
-            channel::AMQPMethod::FlowOk(channel::FlowOk { active: p }),
-            channel::AMQPMethod::Close(channel::Close {
-                reply_code: x,
-                reply_text: a.clone(),
-                class_id: y,
-                method_id: z,
-            }),
-            channel::AMQPMethod::CloseOk(channel::CloseOk {}),
-        ]
-        .map(AMQPClass::Channel),
-    );
-    let request =
-        access::Request { realm: a.clone(), exclusive: p, passive: q, active: r, write: s, read: t };
-    methods.push(AMQPClass::Access(access::AMQPMethod::Request(request)));
-    methods.push(AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: p })));
-    methods.extend(
-        [
-            tx::AMQPMethod::Select(tx::Select {}),
-            tx::AMQPMethod::Commit(tx::Commit {}),
-            tx::AMQPMethod::Rollback(tx::Rollback {}),
-        ]
-        .map(AMQPClass::Tx),
-    );
-    methods.extend(exchanges(&a, &b, &c, [p, q, r, s, t], &table).map(AMQPClass::Exchange));
-    methods.extend(queues(&a, &b, &c, [p, q, r, s, t], &table).map(AMQPClass::Queue));
+pub fn methods(parts: &Parts) -> Vec<AMQPClass> {
+    let Parts { names: [a, b, c], bits, table, .. } = parts;
+    let [exclusive, passive, active, write, read] = *bits;
+    let request = access::Request { realm: a.clone(), exclusive, passive, active, write, read };
+    let mut methods = vec![
+        AMQPClass::Access(access::AMQPMethod::Request(request)),
+        AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: exclusive })),
+        AMQPClass::Tx(tx::AMQPMethod::Select(tx::Select {})),
+        AMQPClass::Tx(tx::AMQPMethod::Commit(tx::Commit {})),
+        AMQPClass::Tx(tx::AMQPMethod::Rollback(tx::Rollback {})),
+    ];
+    methods.extend(connections(parts).map(AMQPClass::Connection));
+    methods.extend(channels(parts).map(AMQPClass::Channel));
+    methods.extend(exchanges(a, b, c, *bits, table).map(AMQPClass::Exchange));
+    methods.extend(queues(a, b, c, *bits, table).map(AMQPClass::Queue));
+    methods.extend(basics(parts).map(AMQPClass::Basic));
+    methods
+}
+
+fn connections(parts: &Parts) -> [connection::AMQPMethod; 6] {
+    let Parts { names: [a, b, c], table, numbers: [x, y, z], long, .. } = parts.clone();
+    let response = a.as_str().into();
+    let start_ok =
+        connection::StartOk { client_properties: table, mechanism: b.clone(), response, locale: c };
+    let tune_ok = connection::TuneOk { channel_max: x, frame_max: long, heartbeat: y };
+    let open = connection::Open { virtual_host: a.clone() };
+    let update_secret = connection::UpdateSecret { new_secret: a.as_str().into(), reason: b };
+    let close = connection::Close { reply_code: x, reply_text: a, class_id: y, method_id: z };
+    [
+        connection::AMQPMethod::StartOk(start_ok),
+        connection::AMQPMethod::TuneOk(tune_ok),
+        connection::AMQPMethod::Open(open),
+        connection::AMQPMethod::Close(close),
+        connection::AMQPMethod::CloseOk(connection::CloseOk {}),
+        connection::AMQPMethod::UpdateSecret(update_secret),
+    ]
+}
+
+fn channels(parts: &Parts) -> [channel::AMQPMethod; 5] {
+    let Parts { names: [reply_text, ..], bits: [active, ..], numbers, .. } = parts.clone();
+    let [reply_code, class_id, method_id] = numbers;
+    [
+        channel::AMQPMethod::Open(channel::Open {}),
+        channel::AMQPMethod::Flow(channel::Flow { active }),
+        channel::AMQPMethod::FlowOk(channel::FlowOk { active }),
+        channel::AMQPMethod::Close(channel::Close { reply_code, reply_text, class_id, method_id }),
+        channel::AMQPMethod::CloseOk(channel::CloseOk {}),
+    ]
+}
+
+fn basics(parts: &Parts) -> [basic::AMQPMethod; 5] {
+    let Parts { names: [queue, consumer_tag, _], bits, table: arguments, .. } = parts.clone();
+    let [no_local, no_ack, exclusive, nowait, requeue] = bits;
     let consume = basic::Consume {
-        queue: a.clone(),
-        consumer_tag: b.clone(),
-        no_local: p,
-        no_ack: q,
-        exclusive: r,
-        nowait: s,
+        queue: queue.clone(),
+        consumer_tag: consumer_tag.clone(),
+        no_local,
+        no_ack,
+        exclusive,
+        nowait,
         arguments,
     };
-    methods.extend(
-        [
-            basic::AMQPMethod::Consume(consume),
-            basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag: a.clone(), nowait: p }),
-            basic::AMQPMethod::Get(basic::Get { queue: a, no_ack: p }),
-            basic::AMQPMethod::Recover(basic::Recover { requeue: p }),
-            basic::AMQPMethod::RecoverAsync(basic::RecoverAsync { requeue: p }),
-        ]
-        .map(AMQPClass::Basic),
-    );
-    methods
+    [
+        basic::AMQPMethod::Consume(consume),
+        basic::AMQPMethod::Cancel(basic::Cancel { consumer_tag, nowait }),
+        basic::AMQPMethod::Get(basic::Get { queue, no_ack }),
+        basic::AMQPMethod::Recover(basic::Recover { requeue }),
+        basic::AMQPMethod::RecoverAsync(basic::RecoverAsync { requeue }),
+    ]
 }
 
 fn exchanges(
