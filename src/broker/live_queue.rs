@@ -271,7 +271,8 @@ impl LiveQueue {
 impl Running {
     /// The lane to a connection, which has one consumer more from now on.
     fn enter(&mut self, outbox: Arc<Outbox>) -> usize {
-        let is_it = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| Arc::ptr_eq(&lane.outbox, &outbox));
+        let is_it =
+            |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| Arc::ptr_eq(&lane.outbox, &outbox));
         let known = self.lanes.iter().position(is_it);
         let at = known.or_else(|| self.lanes.iter().position(Option::is_none)).unwrap_or(self.lanes.len());
         if at == self.lanes.len() {

@@ -324,7 +324,6 @@ impl<Q: QueueHandle> Topology<Q> {
 
     fn remove_exchange(&mut self, name: &str, changes: &mut Vec<Change>) {
         let Some(exchange) = self.exchanges.get(name).cloned() else { return };
-        self.unbind_destination(&Target::Exchange(exchange.definition.name.clone()), changes);
         let targets = self.bound_from.get(name).cloned().unwrap_or_else(map);
         self.bound_from.remove_mut(name);
         for target in targets.keys() {
@@ -336,6 +335,8 @@ impl<Q: QueueHandle> Topology<Q> {
             }
             changes.extend(from_here.into_iter().filter(|_| durable).map(Change::Unbound));
         }
+        // After its own bindings: exchanges that go with this one can then not lead back to it.
+        self.unbind_destination(&Target::Exchange(exchange.definition.name.clone()), changes);
         self.exchanges.remove_mut(name);
         if exchange.definition.durable {
             changes.push(Change::ExchangeDeleted(name.into()));

@@ -131,9 +131,7 @@ fn refusal(name: &str) -> Refusal {
         "argument removed" => argument(None, number(1000)),
         "argument changed" => argument(number(2000), number(1000)),
         "argument of another type" => argument(Some(string("2000")), number(1000)),
-        "unacceptable type" => {
-            invalid("x-dead-letter-exchange", Flaw::UnacceptableType(AMQPValue::LongInt(5)))
-        }
+        "unacceptable type" => invalid("x-overflow", Flaw::UnacceptableType(AMQPValue::LongInt(5))),
         "unsupported queue type" => invalid("x-queue-type", Flaw::UnsupportedQueueType("nope".into())),
         "not a string" => Refusal::NotAString {
             resource: Resource::Exchange,
