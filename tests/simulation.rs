@@ -19,6 +19,7 @@
 
 mod simulation {
     pub mod listen;
+    pub mod models;
     pub mod oracle;
     pub mod peer;
     pub mod script;
@@ -26,12 +27,12 @@ mod simulation {
     pub mod world;
 }
 
-use simulation::oracle::Tally;
+use simulation::models::Tally;
 use simulation::world::World;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// As many as take less than a minute in a debug build.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 250;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)

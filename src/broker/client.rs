@@ -156,10 +156,10 @@ impl Client {
         if let Some(caller) = self.caller() {
             consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
         }
-        self.outbox.take(&mut self.inbox);
         self.session.end();
         self.count();
-        self.take_deliveries();
+        // Whatever room there is: what stayed here would be unacked for ever.
+        self.drain();
         self.hand_over();
         let exclusive = self.opened.as_mut().map(|opened| std::mem::take(&mut opened.exclusive));
         for queue in exclusive.into_iter().flatten().filter_map(|id| self.broker.queue(id)) {
@@ -313,13 +313,13 @@ impl Client {
             self.drain();
         }
         match result {
-            Some(Ok((done, None))) => {
-                self.note(&done, exclusive);
-                self.complete(Ok(done));
-            }
-            Some(Ok((done, Some(lsn)))) => {
+            Some(Ok((done, Some(lsn)))) if lsn > self.safe => {
                 self.note(&done, exclusive);
                 self.held = Some((lsn, done));
+            }
+            Some(Ok((done, _))) => {
+                self.note(&done, exclusive);
+                self.complete(Ok(done));
             }
             Some(Err(refusal)) => {
                 let violation = self.violation(&refusal);

@@ -19,17 +19,19 @@ use vhosts::{
 pub struct Vhost {
     name: Name,
     topology: ArcSwap<Topology<QueueRef>>,
-    turn: Mutex<()>,
+    /// Whoever holds it may change the topology. It knows where the store has the last change.
+    turn: Mutex<Option<Lsn>>,
     store: Store,
 }
 
-/// What an operation gave, and what must be safe before the client may be told; none if nothing was written.
+/// What an operation gave, and what must be safe before the client may be told; none if nothing ever was
+/// written.
 pub type Outcome<T> = (T, Option<Lsn>);
 
 impl Vhost {
     /// With its topology as recovered, or the predeclared one.
     pub fn new(name: Name, topology: Topology<QueueRef>, store: Store) -> Vhost {
-        Vhost { name, topology: ArcSwap::from_pointee(topology), turn: Mutex::new(()), store }
+        Vhost { name, topology: ArcSwap::from_pointee(topology), turn: Mutex::new(None), store }
     }
 
     /// Its name.
@@ -46,7 +48,7 @@ impl Vhost {
     pub fn declare_exchange(&self, wanted: ExchangeDefinition) -> Result<Outcome<()>, Refusal> {
         if let Some(exchange) = self.topology.load().exchange(&wanted.name) {
             wanted.validate()?;
-            return exchange.definition.check_equivalent(&wanted).map(|()| ((), None));
+            return exchange.definition.check_equivalent(&wanted).map(|()| ((), *self.turn.lock()));
         }
         self.change(|topology, changes| topology.declare_exchange(wanted, changes))
     }
@@ -75,14 +77,21 @@ impl Vhost {
 
     /// Makes sure that a queue is there. The second value is true when it was made.
     pub fn declare_queue(&self, wanted: QueueDefinition) -> Result<Outcome<(QueueRef, bool)>, Refusal> {
+        let existing = |topology: &Topology<QueueRef>| {
+            let queue = topology.queue(&wanted.name)?.clone();
+            Some(queue.definition().check_equivalent(&wanted).map(|()| (queue, false)))
+        };
+        // Most declares are of what is there already: no new snapshot, so nobody forgets routes for it.
+        if let Some(found) = existing(&self.topology.load()) {
+            return found.map(|found| (found, *self.turn.lock()));
+        }
         self.change(|topology, changes| {
-            if let Some(existing) = topology.queue(&wanted.name) {
-                existing.definition().check_equivalent(&wanted)?;
-                return Ok((existing.clone(), false));
+            if let Some(found) = existing(topology) {
+                return found;
             }
             wanted.validate()?;
             let queue = Queue::new(wanted.survives_restart(), Seq(1));
-            let queue = QueueRef(Arc::new(LiveQueue::new(wanted, queue)));
+            let queue = QueueRef(Arc::new(LiveQueue::new(wanted.clone(), queue)));
             topology.insert_queue(queue.clone(), changes);
             Ok((queue, true))
         })
@@ -114,13 +123,16 @@ impl Vhost {
         &self,
         operation: impl FnOnce(&mut Topology<QueueRef>, &mut Vec<Change>) -> Result<T, Refusal>,
     ) -> Result<Outcome<T>, Refusal> {
-        let _turn = self.turn.lock();
+        let mut last = self.turn.lock();
         let mut topology = Topology::clone(&self.topology.load());
         let mut changes = Vec::new();
         let result = operation(&mut topology, &mut changes)?;
         self.topology.store(Arc::new(topology));
         let mut ops: Vec<Op> = changes.iter().map(|change| records::change(&self.name, change)).collect();
-        let lsn = (!ops.is_empty()).then(|| self.store.submit(&mut ops));
-        Ok((result, lsn))
+        if !ops.is_empty() {
+            *last = Some(self.store.submit(&mut ops));
+        }
+        // Also for what was there already: another client may have declared it, and not have been told yet.
+        Ok((result, *last))
     }
 }

@@ -1,6 +1,7 @@
 //! What the broker wrote to a peer, taken in: every promise about a channel is checked here.
 
-use super::oracle::{ConsumerModel, Delivered, Oracle};
+use super::models::ConsumerModel;
+use super::oracle::{Delivered, Oracle};
 use super::peer::{Channel, Held, Peer, Waited};
 use super::wire::Event;
 use amq_protocol::protocol::AMQPClass;

@@ -1,10 +1,12 @@
 //! The oracle's data: for each queue a list of every message that ever went there, and what is known of it.
 
 use std::collections::BTreeMap;
-use vhosts::Moment;
 
 /// A message, named by the number at the beginning of its body.
 pub type MessageId = u64;
+
+/// A connection, and a channel as numbered over the whole run.
+pub type Publisher = (u32, u64);
 
 /// A consumer: its connection, channel and tag.
 pub type ConsumerName = (u32, u16, String);
@@ -12,8 +14,8 @@ pub type ConsumerName = (u32, u16, String);
 /// What was published.
 #[derive(Debug)]
 pub struct Published {
-    /// Connection and channel, numbered over the whole run; ids grow in publishing order.
-    pub publisher: (u32, u64),
+    /// Ids grow in publishing order.
+    pub publisher: Publisher,
     pub persistent: bool,
     pub mandatory: bool,
     pub exchange: String,
@@ -72,7 +74,7 @@ pub struct QueueModel {
     pub known: bool,
     pub deleted: bool,
     /// When it went.
-    deleted_at: u64,
+    pub deleted_at: u64,
     /// The broker said that it is gone.
     pub deletion_known: bool,
     pub entries: BTreeMap<MessageId, Entry>,
@@ -80,9 +82,9 @@ pub struct QueueModel {
     /// When its consumers changed last.
     pub steady_since: u64,
     /// When messages that were on their way to a consumer may have come back last.
-    disturbed_at: u64,
+    pub disturbed_at: u64,
     /// The newest first delivery, by receiving channel and publisher.
-    newest: BTreeMap<((u32, u16), (u32, u64)), MessageId>,
+    pub newest: BTreeMap<((u32, u16), Publisher), MessageId>,
 }
 
 /// A consumer of a queue.
@@ -110,7 +112,7 @@ pub struct Tally {
 
 impl QueueModel {
     /// Any message that no consumer holds may be gone.
-    fn blur(&mut self) {
+    pub fn blur(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| !entry.held) {
             entry.blurred = true;
             if entry.presence != Presence::Gone {
@@ -130,7 +132,7 @@ impl QueueModel {
         (present(true), present(false))
     }
 
-    fn restarted(&mut self, there: bool, clean: bool) {
+    pub fn restarted(&mut self, there: bool, clean: bool) {
         let name = &self.name;
         if !self.durable || self.exclusive || self.deletion_known || (clean && self.deleted) {
             assert!(!there, "queue {name} came back");
@@ -174,4 +176,11 @@ impl Tally {
             .iter()
             .all(|count| *count > 0)
     }
+}
+
+/// The body of a message.
+pub fn body(id: MessageId, len: usize) -> Vec<u8> {
+    let mut body: Vec<u8> = id.to_be_bytes().into();
+    body.extend((8..len.max(8)).map(|at| (id as usize * 31 + at * 7) as u8));
+    body
 }

@@ -5,6 +5,9 @@
 //! is not (a frame that was handed over and perhaps not carried out, a purge while deliveries are under way)
 //! makes an entry [`Presence::Maybe`], and nothing is demanded of it but that it does not appear twice.
 
+use super::models::{
+    ConsumerModel, ConsumerName, Entry, MessageId, Presence, Published, QueueModel, Tally, body,
+};
 use haremq::broker::Vhost;
 use haremq::store::SETTLE_EVERY_MS;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,13 +42,6 @@ pub struct Oracle {
     settled: Vec<(QueueId, MessageId)>,
     /// Settlements that will be written at the first step from that moment on.
     settling: Vec<(Moment, QueueId, MessageId)>,
-}
-
-/// The body of a message.
-pub fn body(id: MessageId, len: usize) -> Vec<u8> {
-    let mut body: Vec<u8> = id.to_be_bytes().into();
-    body.extend((8..len.max(8)).map(|at| (id as usize * 31 + at * 7) as u8));
-    body
 }
 
 impl Oracle {
@@ -328,7 +324,8 @@ impl Oracle {
             let settling = std::mem::take(&mut self.settling);
             settling.into_iter().for_each(|(_, queue, id)| self.note_on_disk(queue, id));
         }
-        (self.settled.clear(), self.settling.clear());
+        self.settled.clear();
+        self.settling.clear();
         let names: BTreeSet<Name> = topology.queues().map(|queue| queue.definition().name.clone()).collect();
         assert_eq!(names.len(), there.len(), "two queues of one name");
         for id in &there {

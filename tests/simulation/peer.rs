@@ -4,7 +4,8 @@
 //! broker's own order; a peer that reads slowly only leaves the output where it is. What the peer sent is a
 //! list of intents with the offset of their last byte, resolved when it is known that they were carried out.
 
-use super::oracle::{ConsumerName, MessageId, Oracle};
+use super::models::{ConsumerName, MessageId};
+use super::oracle::Oracle;
 use super::wire::{Event, Reader};
 use amq_protocol::protocol::AMQPClass;
 use bytes::BytesMut;

@@ -1,6 +1,7 @@
 //! What peers do next, at random.
 
-use super::oracle::{Oracle, Published, body};
+use super::models::{Published, body};
+use super::oracle::Oracle;
 use super::peer::{Address, Channel, Consumer, Held, Peer, Sent, Waited};
 use super::wire;
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue};

@@ -1,6 +1,7 @@
 //! The world of one run: a disk, a clock, a broker, its peers, and what happens to them.
 
-use super::oracle::{Oracle, Presence};
+use super::models::Presence;
+use super::oracle::Oracle;
 use super::peer::{Address, Peer, Waited};
 use super::script::{Hand, Plan};
 use super::wire::Event;

@@ -56,13 +56,6 @@ const OF_OTHER_TYPES: [&str; 5] = [
 const TAKEN: [&str; 4] = ["x-queue-type", "x-queue-mode", "x-queue-version", "x-queue-leader-locator"];
 
 impl QueueDefinition {
-    /// Whether it is there again after a restart. An exclusive queue is not, though it be durable: its
-    /// connection is gone.
-    #[must_use]
-    pub fn survives(&self) -> bool {
-        self.durable && self.owner.is_none()
-    }
-
     /// Whether there is anything of it to keep: an exclusive queue goes with its connection, and so with the
     /// process, also when it was declared durable.
     #[must_use]
@@ -203,9 +196,9 @@ mod tests {
 
     #[test]
     fn a_durable_exclusive_queue_goes_with_its_connection() {
-        assert!(queue(true, None, &[]).survives());
-        assert!(!queue(true, Some(ConnectionId(1)), &[]).survives());
-        assert!(!queue(false, None, &[]).survives());
+        assert!(queue(true, None, &[]).survives_restart());
+        assert!(!queue(true, Some(ConnectionId(1)), &[]).survives_restart());
+        assert!(!queue(false, None, &[]).survives_restart());
     }
 
     #[test]

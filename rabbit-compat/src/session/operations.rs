@@ -7,7 +7,7 @@ use super::deliveries::{CREDIT, Consumer};
 use super::{Pending, Session};
 use crate::violation::{Code, Violation};
 use crate::wire::{Frame, Method, method};
-use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue};
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, exchange, queue, tx};
 use amq_protocol::types::ShortString;
 use bytes::BufMut;
 use vhosts::queue::{ConsumerSpec, Outcome};
@@ -172,8 +172,16 @@ impl Session {
                 }
                 Ok(())
             }
-            AMQPClass::Tx(_) if matches!(ids.1, 10 | 20 | 30) => {
-                Err(not_implemented("transactions are not implemented"))
+            AMQPClass::Tx(tx::AMQPMethod::Select(_)) => {
+                let confirming = self.channels.get(&number).is_some_and(|channel| channel.confirms.is_some());
+                Err(if confirming {
+                    precondition("cannot switch from confirm to tx mode")
+                } else {
+                    not_implemented("transactions are not implemented")
+                })
+            }
+            AMQPClass::Tx(tx::AMQPMethod::Commit(_) | tx::AMQPMethod::Rollback(_)) => {
+                Err(precondition("channel is not transactional"))
             }
             _ => Err(unimplemented_method()),
         }
@@ -445,6 +453,10 @@ fn stripped(name: &str) -> Name {
 
 fn not_open() -> Violation {
     Violation::new(Code::ChannelError, "expected 'channel.open'")
+}
+
+fn precondition(text: &'static str) -> Violation {
+    Violation::new(Code::PreconditionFailed, text)
 }
 
 fn unimplemented_method() -> Violation {
