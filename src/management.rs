@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::watch;
-use vhosts::topology::QueueHandle;
 use web_admin::{
     Churn, Counts, ExchangeType, Identity, Listener, Management, MessageStats, Overview, Refused, Totals,
 };
@@ -75,21 +74,24 @@ impl View {
             (&mut overview.counts, &mut overview.totals, &mut overview.message_stats);
         counts.connections = self.broker.connections_len() as u64;
         counts.channels = read(&self.broker.totals.channels);
+        let mut counters = *self.broker.totals.deleted_queues.lock();
         for vhost in self.broker.vhosts() {
             let topology = vhost.topology().load();
             counts.exchanges += topology.exchanges().count() as u64;
             for queue in topology.queues() {
-                debug_assert!(!queue.definition().name.is_empty(), "a queue without a name");
                 let figures = queue.figures();
                 counts.queues += 1;
                 counts.consumers += figures.consumers as u64;
                 totals.messages_ready += figures.ready as u64;
                 totals.messages_unacknowledged += figures.unacked as u64;
-                stats.deliver += figures.counters.delivered;
-                stats.get += figures.counters.got;
-                stats.redeliver += figures.counters.redelivered;
+                counters.add(figures.counters);
             }
         }
+        stats.deliver = counters.delivered - counters.delivered_no_ack;
+        stats.deliver_no_ack = counters.delivered_no_ack;
+        stats.get = counters.got - counters.got_no_ack;
+        stats.get_no_ack = counters.got_no_ack;
+        stats.redeliver = counters.redelivered;
     }
 
     fn message_stats(&self) -> MessageStats {
@@ -135,4 +137,57 @@ fn exchange_type(kind: Kind) -> ExchangeType {
         Kind::Headers => "AMQP headers exchange, as per the AMQP specification",
     };
     ExchangeType { name: kind.as_str(), description }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Setup;
+    use rabbit_compat::session::{Settings, Tuning, handshake::server_properties};
+    use vhosts::topology::QueueHandle;
+    use vhosts::{ConnectionId, Message, QueueDefinition};
+
+    fn view() -> View {
+        let (store, recovery) = Store::in_memory().unwrap();
+        let session = Arc::new(Settings {
+            tuning: Tuning { channel_max: 10, frame_max: 4096, heartbeat_s: 0 },
+            max_message_size: 100,
+            handshake_timeout_ms: 1000,
+            server_properties: server_properties("1", "test", "test"),
+        });
+        let first = ("guest".into(), "guest".into(), "/".into());
+        let setup = Setup { session, loopback_users: Vec::new(), first };
+        let broker = Arc::new(Broker::new(setup, store, recovery).unwrap());
+        let stopping = watch::channel(false).1;
+        View { broker, listeners: Vec::new(), started: Instant::now(), stopping, connections_max: None }
+    }
+
+    #[test]
+    fn what_a_deleted_queue_had_counted_stays() {
+        let view = view();
+        let vhost = view.broker.vhost("/").unwrap();
+        let id = view.broker.new_queue_id();
+        let name = "q".into();
+        let definition = QueueDefinition {
+            id,
+            name,
+            durable: false,
+            auto_delete: false,
+            owner: None,
+            arguments: Default::default(),
+        };
+        let ((queue, _), _) = vhost.declare_queue(definition).unwrap();
+        view.broker.add_queue(queue.clone());
+        let message = Message::new("", b"q", &[0, 0], b"").unwrap();
+        let incoming = crate::broker::Incoming { message, append: None };
+        queue.publish(&mut vec![incoming], &mut [], &mut Vec::new());
+        queue.get(true, &mut Vec::new()).unwrap();
+        assert_eq!(view.overview().message_stats.get_no_ack, 1);
+        assert_eq!(view.overview().counts.queues, 1);
+
+        vhost.delete_queue("q", ConnectionId(1), Default::default()).unwrap();
+        view.broker.remove_queue(queue.definition().id);
+        assert_eq!(view.overview().message_stats.get_no_ack, 1);
+        assert_eq!(view.overview().counts.queues, 0);
+    }
 }

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use vhosts::queue::Counters;
 use vhosts::topology::QueueHandle;
 use vhosts::{ConnectionId, Permissions, Queue, QueueId, Seq, Topology};
 
@@ -95,6 +96,8 @@ pub struct Totals {
     pub queues_deleted: AtomicU64,
     /// `queue.declare`, also of queues that were there.
     pub queues_declared: AtomicU64,
+    /// What deleted queues had counted, so that sums over all queues never fall.
+    pub deleted_queues: Mutex<Counters>,
 }
 
 #[derive(Debug)]
@@ -207,7 +210,9 @@ impl Broker {
     /// Takes a deleted queue off the list.
     pub fn remove_queue(&self, id: QueueId) {
         self.totals.queues_deleted.fetch_add(1, Relaxed);
-        self.queues.remove(&id);
+        if let Some((_, queue)) = self.queues.remove(&id) {
+            self.totals.deleted_queues.lock().add(queue.figures().counters);
+        }
     }
 
     fn recover(&self, recovery: Recovery) -> Result<(), StartError> {

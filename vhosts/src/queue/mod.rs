@@ -72,12 +72,29 @@ pub struct Counters {
     pub published: u64,
     /// Deliveries to consumers, acknowledged or not.
     pub delivered: u64,
+    /// Of these, the ones that need no acknowledgement.
+    pub delivered_no_ack: u64,
     /// Of all deliveries, those of a message that was delivered before.
     pub redelivered: u64,
     /// Messages taken by `basic.get`.
     pub got: u64,
+    /// Of these, the ones that need no acknowledgement.
+    pub got_no_ack: u64,
     /// Messages that the queue is done with.
     pub settled: u64,
+}
+
+impl Counters {
+    /// Adds those of another queue.
+    pub fn add(&mut self, other: Counters) {
+        self.published += other.published;
+        self.delivered += other.delivered;
+        self.delivered_no_ack += other.delivered_no_ack;
+        self.redelivered += other.redelivered;
+        self.got += other.got;
+        self.got_no_ack += other.got_no_ack;
+        self.settled += other.settled;
+    }
 }
 
 /// One queue.
@@ -150,6 +167,7 @@ impl Queue {
             let Some((consumer, no_ack)) = self.consumers.take_turn() else { return };
             let Some(entry) = self.ready.pop() else { return };
             self.counters.delivered += 1;
+            self.counters.delivered_no_ack += u64::from(no_ack);
             let delivery = self.hand_out(entry, Some(consumer), no_ack, out);
             out.push(Effect::Deliver { consumer, delivery });
         }
@@ -164,6 +182,7 @@ impl Queue {
     pub fn get(&mut self, no_ack: bool, out: &mut Vec<Effect>) -> Option<Delivery> {
         let entry = self.ready.pop()?;
         self.counters.got += 1;
+        self.counters.got_no_ack += u64::from(no_ack);
         Some(self.hand_out(entry, None, no_ack, out))
     }
 
