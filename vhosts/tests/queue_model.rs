@@ -126,6 +126,7 @@ impl Model {
             consumer.unacked += u16::from(!no_ack);
             consumer.waits_since = None;
             self.counters.delivered += 1;
+            self.counters.delivered_no_ack += u64::from(no_ack);
             let given = self.hand_out(Some(key), no_ack, said);
             said.push(Said::Deliver(key, given));
         }
@@ -239,6 +240,7 @@ impl Pair {
                 let got = queue.get(*no_ack, &mut effects);
                 let wanted = (!model.ready.is_empty()).then(|| {
                     model.counters.got += 1;
+                    model.counters.got_no_ack += u64::from(*no_ack);
                     model.hand_out(None, *no_ack, &mut expected)
                 });
                 prop_assert_eq!(got.as_ref().map(given), wanted);
