@@ -132,6 +132,15 @@ impl Model {
         }
     }
 
+    fn get(&mut self, no_ack: bool, said: &mut Vec<Said>) -> Option<Given> {
+        if self.ready.is_empty() {
+            return None;
+        }
+        self.counters.got += 1;
+        self.counters.got_no_ack += u64::from(no_ack);
+        Some(self.hand_out(None, no_ack, said))
+    }
+
     /// Whoever may take a message, and did not wait, waits from now on.
     fn stamp(&mut self) {
         for consumer in self.consumers.values_mut() {
@@ -238,12 +247,7 @@ impl Pair {
             }
             Op::Get { no_ack } => {
                 let got = queue.get(*no_ack, &mut effects);
-                let wanted = (!model.ready.is_empty()).then(|| {
-                    model.counters.got += 1;
-                    model.counters.got_no_ack += u64::from(*no_ack);
-                    model.hand_out(None, *no_ack, &mut expected)
-                });
-                prop_assert_eq!(got.as_ref().map(given), wanted);
+                prop_assert_eq!(got.as_ref().map(given), model.get(*no_ack, &mut expected));
             }
             Op::Answer(at, outcome) if !model.unacked.is_empty() => {
                 let ids: Vec<u64> = model.unacked.keys().copied().collect();
