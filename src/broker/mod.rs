@@ -14,7 +14,7 @@ mod route_cache;
 mod vhost;
 
 pub use client::Client;
-pub use live_queue::{Figures, Incoming, LiveQueue, QueueRef};
+pub use live_queue::{Append, Figures, Incoming, LiveQueue, QueueRef};
 pub use outbox::{Item, Outbox};
 pub use registry::{Broker, Setup, StartError};
 pub use vhost::Vhost;
