@@ -125,7 +125,7 @@ impl Caller<'_> {
         }
         self.check_any(Resource::Exchange, name)?;
         self.vhost.topology().load().expect_exchange(name)?;
-        done(Done::Plain)
+        Ok((Done::Plain, self.vhost.last_change()))
     }
 
     fn declare_exchange(self, wanted: ExchangeDefinition) -> Result<Outcome<Done>, Refusal> {
@@ -153,7 +153,7 @@ impl Caller<'_> {
         self.check_any(Resource::Queue, name)?;
         let queue = self.vhost.topology().load().expect_queue(name)?.clone();
         queue.definition().check_owner(self.connection)?;
-        done(described(&queue))
+        Ok((described(&queue), self.vhost.last_change()))
     }
 
     fn declare_queue(

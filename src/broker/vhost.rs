@@ -44,11 +44,16 @@ impl Vhost {
         &self.topology
     }
 
+    /// Where the store has the last change: what must be safe before a client is told what is there.
+    pub fn last_change(&self) -> Option<Lsn> {
+        *self.turn.lock()
+    }
+
     /// Makes sure that an exchange is there.
     pub fn declare_exchange(&self, wanted: ExchangeDefinition) -> Result<Outcome<()>, Refusal> {
         if let Some(exchange) = self.topology.load().exchange(&wanted.name) {
             wanted.validate()?;
-            return exchange.definition.check_equivalent(&wanted).map(|()| ((), *self.turn.lock()));
+            return exchange.definition.check_equivalent(&wanted).map(|()| ((), self.last_change()));
         }
         self.change(|topology, changes| topology.declare_exchange(wanted, changes))
     }
@@ -83,7 +88,7 @@ impl Vhost {
         };
         // Most declares are of what is there already: no new snapshot, so nobody forgets routes for it.
         if let Some(found) = existing(&self.topology.load()) {
-            return found.map(|found| (found, *self.turn.lock()));
+            return found.map(|found| (found, self.last_change()));
         }
         self.change(|topology, changes| {
             if let Some(found) = existing(topology) {
