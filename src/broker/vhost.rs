@@ -132,11 +132,13 @@ impl Vhost {
         let mut topology = Topology::clone(&self.topology.load());
         let mut changes = Vec::new();
         let result = operation(&mut topology, &mut changes)?;
-        self.topology.store(Arc::new(topology));
         let mut ops: Vec<Op> = changes.iter().map(|change| records::change(&self.name, change)).collect();
         if !ops.is_empty() {
             *last = Some(self.store.submit(&mut ops));
         }
+        // Only now may others see it: what they publish there is behind the definition in the log, so that no
+        // message can be safe in a queue that is not.
+        self.topology.store(Arc::new(topology));
         // Also for what was there already: another client may have declared it, and not have been told yet.
         Ok((result, *last))
     }
