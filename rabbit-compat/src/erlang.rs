@@ -22,6 +22,15 @@ pub fn binary(bytes: &[u8]) -> String {
     text + ">>"
 }
 
+/// The beginning of a frame's payload, as frame errors show it.
+#[must_use]
+pub fn octets(payload: &[u8]) -> String {
+    match payload.split_at_checked(16) {
+        Some((first, [_, ..])) => format!("first 16 octets = {}", binary(first)),
+        _ => format!("all octets = {}", binary(payload)),
+    }
+}
+
 /// The name of a field's type.
 #[must_use]
 pub fn type_name(value: &AMQPValue) -> &'static str {

@@ -115,19 +115,15 @@ impl Violation {
 
 impl From<FrameError> for Violation {
     fn from(error: FrameError) -> Violation {
-        let octets = |payload: &[u8]| match payload {
-            [first @ .., _] if first.len() >= 16 => format!("first 16 octets = {}", erlang::binary(first)),
-            all => format!("all octets = {}", erlang::binary(all)),
-        };
         let text = match error {
             FrameError::TooLarge { kind, size, max } => {
                 format!("type {kind}, all octets = <<>>: {{frame_too_large,{size},{max}}}")
             }
             FrameError::BadEnd { kind, payload, end } => {
-                format!("type {kind}, {}: {{invalid_frame_end_marker,{end}}}", octets(&payload))
+                format!("type {kind}, {}: {{invalid_frame_end_marker,{end}}}", erlang::octets(&payload))
             }
             FrameError::Unknown { kind, payload } => {
-                format!("type {kind}, {}: unknown_frame", octets(&payload))
+                format!("type {kind}, {}: unknown_frame", erlang::octets(&payload))
             }
         };
         Violation::new(Code::FrameError, text)

@@ -152,10 +152,7 @@ impl Client {
     /// The peer is gone, or the conversation has ended: everything that it held goes back.
     pub fn end(&mut self) {
         self.hand_over();
-        let consumers: Vec<(QueueId, ConsumerKey)> = self.session.all_consumers().collect();
-        if let Some(caller) = self.caller() {
-            consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
-        }
+        self.cancel_all(self.session.all_consumers().collect());
         self.session.end();
         self.count();
         // Whatever room there is: what stayed here would be unacked for ever.
@@ -193,30 +190,31 @@ impl Client {
     /// Gives deliveries to the session while there is room to write them, and no answer is held that
     /// belongs before them.
     fn take_deliveries(&mut self) {
-        while self.held.is_none() {
-            if self.inbox.is_empty() {
-                self.outbox.take(&mut self.inbox);
-            }
-            if self.session.output().len() >= DELIVERIES_MAX {
-                return;
-            }
-            let Some(item) = self.inbox.pop_front() else { return };
-            self.take(item);
-        }
+        while self.held.is_none() && self.session.output().len() < DELIVERIES_MAX && self.take_item() {}
     }
 
-    fn take(&mut self, item: Item) {
+    /// Gives the session all deliveries there are, whatever room there is.
+    fn drain(&mut self) {
+        while self.take_item() {}
+    }
+
+    /// Gives the session the next thing that the broker has for it. False if there is none.
+    fn take_item(&mut self) -> bool {
+        if self.inbox.is_empty() {
+            self.outbox.take(&mut self.inbox);
+        }
+        let Some(item) = self.inbox.pop_front() else { return false };
         match item {
             Item::Delivery { consumer, queue, delivery } => self.session.deliver(consumer, queue, &delivery),
             Item::Cancelled(consumer) => self.session.cancelled(consumer),
             Item::Close(violation) => self.session.close(&violation),
         }
+        true
     }
 
     fn carry_out(&mut self) {
-        while let Some(command) = if self.commands.is_empty() { None } else { Some(self.commands.remove(0)) }
-        {
-            match command {
+        while !self.commands.is_empty() {
+            match self.commands.remove(0) {
                 Command::Publish { channel, message, mandatory } => self.publish(channel, message, mandatory),
                 Command::Operate(operation) => self.operate(operation),
                 Command::Release { channel, consumers } => self.release(channel, consumers),
@@ -256,7 +254,7 @@ impl Client {
         let position = stored.then(|| self.broker.store.submit(&mut self.ops));
         self.session.published(position.map(Into::into), self.safe.into());
         self.hand_answers();
-        for grant in std::mem::take(self.session.grants()) {
+        for grant in self.session.grants().drain(..) {
             if let Some(queue) = self.broker.queue(grant.queue) {
                 queue.grant(grant, &mut self.ops);
             }
@@ -313,13 +311,12 @@ impl Client {
             self.drain();
         }
         match result {
-            Some(Ok((done, Some(lsn)))) if lsn > self.safe => {
+            Some(Ok((done, lsn))) => {
                 self.note(&done, exclusive);
-                self.held = Some((lsn, done));
-            }
-            Some(Ok((done, _))) => {
-                self.note(&done, exclusive);
-                self.complete(Ok(done));
+                match lsn.filter(|lsn| *lsn > self.safe) {
+                    Some(lsn) => self.held = Some((lsn, done)),
+                    None => self.complete(Ok(done)),
+                }
             }
             Some(Err(refusal)) => {
                 let violation = self.violation(&refusal);
@@ -345,22 +342,15 @@ impl Client {
 
     fn release(&mut self, channel: u16, consumers: Vec<(QueueId, ConsumerKey)>) {
         self.hand_over();
-        if let Some(caller) = self.caller() {
-            consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
-        }
+        self.cancel_all(consumers);
         self.drain();
         self.session.released(channel);
         self.hand_over();
     }
 
-    /// Gives the session all deliveries there are, whatever room there is.
-    fn drain(&mut self) {
-        loop {
-            if self.inbox.is_empty() {
-                self.outbox.take(&mut self.inbox);
-            }
-            let Some(item) = self.inbox.pop_front() else { return };
-            self.take(item);
+    fn cancel_all(&self, consumers: Vec<(QueueId, ConsumerKey)>) {
+        if let Some(caller) = self.caller() {
+            consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
         }
     }
 

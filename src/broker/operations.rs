@@ -173,7 +173,6 @@ impl Caller<'_> {
             return Err(Refusal::Reserved(Resource::Queue, name));
         }
         let owner = exclusive.then_some(self.connection);
-        // An exclusive queue goes with its connection; there is nothing to keep of it on disk.
         let id = self.broker.new_queue_id();
         let wanted = QueueDefinition { id, name, durable, auto_delete, owner, arguments };
         let ((queue, made), lsn) = self.vhost.declare_queue(wanted)?;
@@ -191,10 +190,7 @@ impl Caller<'_> {
     }
 
     fn check_binding(self, binding: &Binding) -> Result<(), Refusal> {
-        let to_exchange = binding.destination_kind == Resource::Exchange;
-        if binding.source.is_empty() || (to_exchange && binding.destination.is_empty()) {
-            return Err(Refusal::DefaultExchange);
-        }
+        binding.check_ends()?;
         self.permissions.check(Access::Write, binding.destination_kind, &binding.destination)?;
         self.permissions.check(Access::Read, Resource::Exchange, &binding.source)
     }

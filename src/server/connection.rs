@@ -123,19 +123,7 @@ impl Connection<'_> {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let output = self.client.session().output();
-        let mut wrote = false;
-        while !output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = output.slices(&mut slices);
-            match self.stream.try_write_vectored(&slices[..filled]) {
-                Ok(written) => output.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-            wrote = true;
-        }
-        if wrote {
+        if write_out(self.stream, self.client.session().output())? {
             self.busy = true;
             self.client.session().sent(now());
         }
@@ -173,18 +161,28 @@ fn until(moment: Moment) -> Duration {
     Duration::from_millis(moment.0.saturating_sub(now().0))
 }
 
+/// Writes what the socket takes now. Says whether it took anything.
+fn write_out(stream: &TcpStream, output: &mut Output) -> io::Result<bool> {
+    let mut wrote = false;
+    while !output.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let filled = output.slices(&mut slices);
+        match stream.try_write_vectored(&slices[..filled]) {
+            Ok(written) => output.advance(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+        wrote = true;
+    }
+    Ok(wrote)
+}
+
 /// Writes what is left and waits for the peer to close, so that its last bytes are not cut off by a reset.
 /// After `connection.close-ok` the client is the one to close; after anything else we are.
 async fn farewell(stream: &mut TcpStream, output: &mut Output, by_agreement: bool) -> io::Result<()> {
     while !output.is_empty() {
         stream.writable().await?;
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let filled = output.slices(&mut slices);
-        match stream.try_write_vectored(&slices[..filled]) {
-            Ok(written) => output.advance(written),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+        write_out(stream, output)?;
     }
     if !by_agreement {
         stream.shutdown().await?;

@@ -48,6 +48,20 @@ pub struct Binding {
     pub arguments: FieldTable,
 }
 
+impl Binding {
+    /// Whether neither end is the default exchange.
+    ///
+    /// # Errors
+    /// [`Refusal::DefaultExchange`].
+    pub fn check_ends(&self) -> Result<(), Refusal> {
+        let to_exchange = self.destination_kind == Resource::Exchange;
+        if self.source.is_empty() || (to_exchange && self.destination.is_empty()) {
+            return Err(Refusal::DefaultExchange);
+        }
+        Ok(())
+    }
+}
+
 /// A change that must survive a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -292,12 +306,9 @@ impl<Q: QueueHandle> Topology<Q> {
     }
 
     fn target(&self, binding: &Binding) -> Result<Target<Q>, Refusal> {
-        let to_exchange = binding.destination_kind == Resource::Exchange;
-        if binding.source.is_empty() || (to_exchange && binding.destination.is_empty()) {
-            return Err(Refusal::DefaultExchange);
-        }
+        binding.check_ends()?;
         self.expect_exchange(&binding.source)?;
-        if !to_exchange {
+        if binding.destination_kind == Resource::Queue {
             return self.expect_queue(&binding.destination).map(|queue| Target::Queue(queue.clone()));
         }
         let exchange = self.expect_exchange(&binding.destination)?;

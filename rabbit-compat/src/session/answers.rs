@@ -32,13 +32,7 @@ impl Session {
         let done = match result {
             Ok(done) => done,
             Err(violation) => {
-                let violation = violation.by(pending.method);
-                if violation.code.is_hard() {
-                    self.close(&violation);
-                } else {
-                    self.close_channel(pending.channel, &violation, commands);
-                }
-                return;
+                return self.violated(pending.channel, &violation.by(pending.method), commands);
             }
         };
         let answer = self.note(&pending, done);

@@ -85,11 +85,7 @@ impl Session {
 
     /// A message may not be published; its channel ends.
     pub fn refuse(&mut self, channel: u16, violation: Violation, commands: &mut Vec<Command>) {
-        let violation = violation.by(super::channel::PUBLISH);
-        if violation.code.is_hard() {
-            return self.close(&violation);
-        }
-        self.close_channel(channel, &violation, commands);
+        self.violated(channel, &violation.by(super::channel::PUBLISH), commands);
     }
 
     /// All publishes so far were handed to their queues. They are safe once the log is safe up to

@@ -261,17 +261,16 @@ impl Session {
             Frame::Method(0, payload) => self.connection_method(payload),
             Frame::Method(number, payload) => {
                 let method = method::ids(payload);
-                match self.channel_method(number, payload, commands) {
-                    Err(violation) if violation.code.is_hard() => Err(attributed(violation, method)),
-                    Err(violation) => {
-                        self.close_channel(number, &attributed(violation, method), commands);
-                        Ok(())
-                    }
-                    Ok(()) => Ok(()),
+                if let Err(violation) = self.channel_method(number, payload, commands) {
+                    self.violated(number, &attributed(violation, method), commands);
                 }
+                Ok(())
             }
             Frame::Header(number, _) | Frame::Body { channel: number, .. } => {
-                self.channel_content(number, frame, commands)
+                if let Err(violation) = self.channel_content(number, frame, commands) {
+                    self.violated(number, &violation, commands);
+                }
+                Ok(())
             }
         }
     }
@@ -293,6 +292,15 @@ impl Session {
         self.ended.get_or_insert(text);
         self.state = State::Closing;
         self.heartbeat.closing(CLOSE_TIMEOUT_MS);
+    }
+
+    /// Ends the channel or the conversation, as the code of the violation demands.
+    fn violated(&mut self, number: u16, violation: &Violation, commands: &mut Vec<Command>) {
+        if violation.code.is_hard() {
+            self.close(violation);
+        } else {
+            self.close_channel(number, violation, commands);
+        }
     }
 
     /// Ends a channel by `channel.close`. Its consumers and deliveries go with it.
@@ -330,7 +338,5 @@ fn attributed(violation: Violation, method: (u16, u16)) -> Violation {
 
 /// 505 for a frame that has no place in this state.
 fn unexpected(kind: u8, payload: &[u8]) -> Violation {
-    let octets = crate::erlang::binary(&payload[..payload.len().min(16)]);
-    let which = if payload.len() > 16 { "first 16" } else { "all" };
-    Violation::new(Code::UnexpectedFrame, format!("type {kind}, {which} octets = {octets}"))
+    Violation::new(Code::UnexpectedFrame, format!("type {kind}, {}", crate::erlang::octets(payload)))
 }

@@ -69,9 +69,9 @@ impl Session {
         if channel.closing {
             return Ok(());
         }
-        match channel.content(frame, limits) {
-            Ok(Received::Part) => {}
-            Ok(Received::Whole(message, mandatory)) => {
+        match channel.content(frame, limits)? {
+            Received::Part => {}
+            Received::Whole(message, mandatory) => {
                 if let Some(tags) = &mut channel.confirms {
                     if tags.published == tags.handed {
                         self.publishing.push(number);
@@ -80,8 +80,6 @@ impl Session {
                 }
                 commands.push(Command::Publish { channel: number, message, mandatory });
             }
-            Err(violation) if violation.code.is_hard() => return Err(violation),
-            Err(violation) => self.close_channel(number, &violation, commands),
         }
         Ok(())
     }
