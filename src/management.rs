@@ -157,7 +157,7 @@ mod tests {
         });
         let first = ("guest".into(), "guest".into(), "/".into());
         let setup = Setup { session, loopback_users: Vec::new(), first };
-        let broker = Arc::new(Broker::new(setup, store, recovery).unwrap());
+        let broker = Arc::new(Broker::new(setup, store, recovery, crate::clock::Clock::system()).unwrap());
         let stopping = watch::channel(false).1;
         View { broker, listeners: Vec::new(), started: Instant::now(), stopping, connections_max: None }
     }

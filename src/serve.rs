@@ -5,6 +5,7 @@
 
 use crate::broker::{Broker, Setup, StartError};
 use crate::cli::Exit;
+use crate::clock::Clock;
 use crate::config::{Config, DataDir};
 use crate::management::{RABBITMQ_VERSION, View, node_name};
 use crate::server;
@@ -64,7 +65,7 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
     let started = Instant::now();
     let (store, recovery) = open(&config.data_dir)?;
     let recovered = recovery.messages.len();
-    let broker = Arc::new(Broker::new(setup(config), store.clone(), recovery)?);
+    let broker = Arc::new(Broker::new(setup(config), store.clone(), recovery, Clock::system())?);
     let (stop, stopping) = watch::channel(false);
     let mut amqp = Vec::new();
     for address in &config.amqp {

@@ -80,7 +80,10 @@ fn message() -> impl Strategy<Value = (random_message::Parts, Message)> {
             cut(&body, &lengths).into_iter().for_each(|piece| {
                 builder.push(Chunk::Shared(Bytes::copy_from_slice(piece)));
             });
-            (random_message::Parts { exchange, routing_key, properties, body }, builder.finish())
+            (
+                random_message::Parts { exchange, routing_key, properties, body },
+                builder.finish(vhosts::Moment(0)),
+            )
         })
 }
 

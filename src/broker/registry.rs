@@ -5,6 +5,7 @@ use super::outbox::{Item, Outbox};
 use super::records::{self, Definition, PermissionRecord, UserRecord, VhostRecord};
 use super::vhost::Vhost;
 use crate::auth::{self, Refused};
+use crate::clock::Clock;
 use crate::store::{Op, Recovery, Store};
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -56,6 +57,8 @@ pub struct Broker {
     pub setup: Setup,
     /// Where everything durable goes.
     pub store: Store,
+    /// What time it is.
+    pub clock: Clock,
     /// Counters over all queues and connections.
     pub totals: Totals,
     vhosts: DashMap<String, Arc<Vhost>>,
@@ -111,10 +114,11 @@ impl Broker {
     ///
     /// # Errors
     /// A stored definition that is not readable.
-    pub fn new(setup: Setup, store: Store, recovery: Recovery) -> Result<Broker, StartError> {
+    pub fn new(setup: Setup, store: Store, recovery: Recovery, clock: Clock) -> Result<Broker, StartError> {
         let broker = Broker {
             setup,
             store,
+            clock,
             totals: Totals::default(),
             vhosts: DashMap::new(),
             users: DashMap::new(),

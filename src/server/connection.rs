@@ -4,8 +4,9 @@
 //! be done, writes what can be written, and then waits for whichever comes first: the socket, a delivery,
 //! the store, or a deadline.
 
-use super::{buffers, now};
+use super::buffers;
 use crate::broker::{Broker, Client};
+use crate::clock::Clock;
 use crate::store::{Lsn, Progress};
 use rabbit_compat::session::State;
 use rabbit_compat::wire::Output;
@@ -30,8 +31,11 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 pub async fn serve(mut stream: TcpStream, peer: SocketAddr, broker: Arc<Broker>) {
     let _ = stream.set_nodelay(true);
     let progress = broker.store.progress();
-    let mut client = Client::new(broker, peer.ip().to_canonical(), now());
-    let result = Connection { stream: &mut stream, client: &mut client, progress, busy: false }.run().await;
+    let now = broker.clock.now();
+    let mut client = Client::new(broker.clone(), peer.ip().to_canonical(), now);
+    let connection =
+        Connection { stream: &mut stream, client: &mut client, clock: &broker.clock, progress, busy: false };
+    let result = connection.run().await;
     client.end();
     let session = client.session();
     match (result, session.ended()) {
@@ -47,6 +51,7 @@ pub async fn serve(mut stream: TcpStream, peer: SocketAddr, broker: Arc<Broker>)
 struct Connection<'a> {
     stream: &'a mut TcpStream,
     client: &'a mut Client,
+    clock: &'a Clock,
     progress: watch::Receiver<Progress>,
     /// There was traffic since memory was given back.
     busy: bool,
@@ -111,7 +116,7 @@ impl Connection<'_> {
         let result = match read {
             Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
             Ok(_) => {
-                self.client.session().received(now());
+                self.client.session().received(self.clock.now());
                 self.client.work();
                 Ok(())
             }
@@ -125,7 +130,7 @@ impl Connection<'_> {
     fn write(&mut self) -> io::Result<()> {
         if write_out(self.stream, self.client.session().output())? {
             self.busy = true;
-            self.client.session().sent(now());
+            self.client.session().sent(self.clock.now());
         }
         Ok(())
     }
@@ -138,7 +143,7 @@ impl Connection<'_> {
     /// Deadlines mostly move away, so the timer is only set when it would be late; one that comes early
     /// finds nothing due.
     fn arm(&mut self, mut timer: std::pin::Pin<&mut Sleep>) {
-        let due = self.client.session().deadline().map(until);
+        let due = self.client.session().deadline().map(|at| self.until(at));
         let rest = self.busy.then_some(REST_AFTER);
         let Some(wanted) = due.into_iter().chain(rest).min().map(|left| Instant::now() + left) else {
             return;
@@ -149,16 +154,16 @@ impl Connection<'_> {
     }
 
     fn deadline(&mut self) {
-        self.client.session().tick(now());
+        self.client.session().tick(self.clock.now());
         if self.busy {
             self.busy = false;
             self.client.rest();
         }
     }
-}
 
-fn until(moment: Moment) -> Duration {
-    Duration::from_millis(moment.0.saturating_sub(now().0))
+    fn until(&self, moment: Moment) -> Duration {
+        Duration::from_millis(moment.0.saturating_sub(self.clock.now().0))
+    }
 }
 
 /// Writes what the socket takes now. Says whether it took anything.

@@ -95,7 +95,7 @@ impl Head {
         builder.address(address);
         builder.header(properties, self.body_len).ok()?;
         builder.push(Chunk::Borrowed(body));
-        Some((builder.finish(), targets.as_chunks().0.iter().map(target).collect()))
+        Some((builder.finish(vhosts::Moment(0)), targets.as_chunks().0.iter().map(target).collect()))
     }
 }
 

@@ -11,6 +11,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use bytes::BufMut;
 use exchanges::Routable;
 use haremq::broker::{Broker, Setup, Vhost};
+use haremq::clock::Clock;
 use haremq::store::testing::{Disk, FailingLog, FailurePlan, MemoryLog};
 use haremq::store::{Stepper, Store};
 use rabbit_compat::session::{Settings, State, Tuning};
@@ -49,7 +50,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
         let (plan, disk) = (Plan::new(&mut rng), Disk::default());
-        let life = Life::begin(&disk, FailurePlan::never());
+        let life = Life::begin(&disk, FailurePlan::never(), Moment(1_000_000));
         World {
             rng,
             plan,
@@ -248,7 +249,7 @@ impl World {
             true => FailurePlan::at(self.rng.random_range(1..400)),
             false => FailurePlan::never(),
         };
-        self.life = Life::begin(&self.disk, plan);
+        self.life = Life::begin(&self.disk, plan, self.now);
         self.oracle.restarted(&self.vhost(), clean);
     }
 
@@ -345,7 +346,7 @@ impl World {
 }
 
 impl Life {
-    fn begin(disk: &Disk, plan: FailurePlan) -> Life {
+    fn begin(disk: &Disk, plan: FailurePlan, now: Moment) -> Life {
         let log = FailingLog::new(disk.log(), plan);
         // Nothing but the format of an empty disk is written here.
         let (store, stepper, recovery) = Store::manual(log).expect("a log that was written by a broker");
@@ -360,7 +361,8 @@ impl Life {
             loopback_users: Vec::new(),
             first: ("guest".into(), "guest".into(), "/".into()),
         };
-        let broker = Broker::new(setup, store, recovery).expect("definitions that a broker wrote");
+        let broker =
+            Broker::new(setup, store, recovery, Clock::manual(now)).expect("definitions that a broker wrote");
         Life { broker: Arc::new(broker), stepper }
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Invariant: the property list was walked once, so [`Message::properties`] cannot fail.
 
+use crate::Moment;
 use crate::properties::{Malformed, Properties};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::atomic::AtomicU64;
@@ -28,12 +29,28 @@ pub struct Message(ThinArc<Facts, u8>);
 struct Facts {
     /// Bytes of exchange and routing key together, with their length octets.
     address_len: u16,
-    persistent: bool,
+    marks: Marks,
     properties_len: u32,
     body_len: u64,
+    arrived: Moment,
     /// The body when it is not inline.
     chunks: Option<Box<[Bytes]>>,
     store_slot: AtomicU64,
+}
+
+/// What is known of a message without looking into its properties.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Asks to survive a restart (delivery mode 2).
+    pub persistent: bool,
+    /// Has an `expiration`.
+    pub expires: bool,
+    /// Has a `priority`, and which.
+    pub priority: Option<u8>,
+    /// Has a `BCC` header, which nobody may see.
+    pub has_bcc: bool,
+    /// Was dead-lettered: its `x-death` header was written by this broker, not by a client.
+    pub died: bool,
 }
 
 impl Message {
@@ -60,7 +77,7 @@ impl Message {
         builder.address(&address);
         builder.header(properties, body.len() as u64)?;
         builder.push(Chunk::Borrowed(body));
-        Ok(builder.finish())
+        Ok(builder.finish(Moment(0)))
     }
 
     /// Exchange and routing key as two short strings, as `basic.publish` had them and `basic.deliver`,
@@ -100,7 +117,19 @@ impl Message {
     /// Whether it asks to survive a restart (delivery mode 2).
     #[must_use]
     pub fn persistent(&self) -> bool {
-        self.0.header.header.persistent
+        self.marks().persistent
+    }
+
+    /// What is known of it without looking into its properties.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.0.header.header.marks
+    }
+
+    /// When it was published, or dead-lettered.
+    #[must_use]
+    pub fn arrived(&self) -> Moment {
+        self.0.header.header.arrived
     }
 
     /// Bytes of the body.
@@ -186,7 +215,7 @@ pub struct MessageBuilder {
     bytes: Vec<u8>,
     address_len: u16,
     properties_len: u32,
-    persistent: bool,
+    marks: Marks,
     body_len: u64,
     /// What is still to come of the body.
     missing: u64,
@@ -212,12 +241,28 @@ impl MessageBuilder {
     /// [`Malformed`] when `properties` is not a property list.
     pub fn header<'a>(&mut self, properties: &'a [u8], body_len: u64) -> Result<Properties<'a>, Malformed> {
         let parsed = Properties::parse(properties)?;
-        self.persistent = parsed.persistent();
+        self.marks = Marks {
+            persistent: parsed.persistent(),
+            expires: parsed.expiration.is_some(),
+            priority: parsed.priority,
+            has_bcc: false,
+            died: false,
+        };
         self.bytes.extend_from_slice(properties);
         self.properties_len = properties.len() as u32;
         self.body_len = body_len;
         self.missing = body_len;
         Ok(parsed)
+    }
+
+    /// Marks the message as one that has a `BCC` header; behind [`header`](Self::header).
+    pub fn mark_bcc(&mut self) {
+        self.marks.has_bcc = true;
+    }
+
+    /// Marks the message as one that was dead-lettered; behind [`header`](Self::header).
+    pub fn mark_died(&mut self) {
+        self.marks.died = true;
     }
 
     /// Bytes of the body that have not come yet.
@@ -246,19 +291,20 @@ impl MessageBuilder {
         }
     }
 
-    /// The message.
+    /// The message, published at that time.
     ///
     /// # Panics
     /// When a part of the body is [`missing`](Self::missing).
-    pub fn finish(&mut self) -> Message {
+    pub fn finish(&mut self, arrived: Moment) -> Message {
         assert!(self.missing == 0, "a body shorter than announced");
         self.seal_copied();
         let chunks = (!self.chunks.is_empty()).then(|| self.chunks.drain(..).collect());
         let facts = Facts {
             address_len: self.address_len,
-            persistent: self.persistent,
+            marks: self.marks,
             properties_len: self.properties_len,
             body_len: self.body_len,
+            arrived,
             chunks,
             store_slot: AtomicU64::new(0),
         };
@@ -296,7 +342,7 @@ mod tests {
         builder.push(Chunk::Borrowed(b"a"));
         builder.push(Chunk::Borrowed(b"bc"));
         builder.push(Chunk::Shared(buffer.clone()));
-        let message = builder.finish();
+        let message = builder.finish(Moment(0));
         let Body::Chunks([copied, shared]) = message.body() else { panic!("{:?}", message.body()) };
         assert_eq!(&copied[..], b"abc");
         assert_eq!(shared.as_ptr(), buffer.as_ptr());
@@ -311,7 +357,7 @@ mod tests {
         builder.push(Chunk::Borrowed(b"ab"));
         builder.address(b"\0\x01k");
         builder.header(&[0, 0], 0).unwrap();
-        let message = builder.finish();
+        let message = builder.finish(Moment(0));
         assert_eq!(message.body_len(), 0);
         assert_eq!(message.routing_key(), b"k");
     }

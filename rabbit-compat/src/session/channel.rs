@@ -12,7 +12,7 @@ use std::mem;
 use vhosts::message::Chunk;
 use vhosts::queue::Outcome;
 use vhosts::window::Window;
-use vhosts::{DeliveryId, Message, MessageBuilder, QueueId, table};
+use vhosts::{DeliveryId, Message, MessageBuilder, Moment, QueueId, table};
 
 /// Class and method id of `basic.publish`.
 pub const PUBLISH: (u16, u16) = (60, 40);
@@ -87,6 +87,8 @@ pub struct Limits<'a> {
     pub max_message_size: u64,
     /// Who the client is.
     pub user: &'a str,
+    /// When it comes.
+    pub now: Moment,
 }
 
 impl Default for Channel {
@@ -135,7 +137,7 @@ impl Channel {
                 let mandatory = *mandatory;
                 self.header(payload, mandatory, limits)
             }
-            (Receiving::Body { .. }, Frame::Body { chunk, left, .. }) => self.body(chunk, left),
+            (Receiving::Body { .. }, Frame::Body { chunk, left, .. }) => self.body(chunk, left, limits.now),
             (Receiving::Methods, _) => {
                 let text = "expected method frame, got non method frame instead";
                 Err(Violation::new(Code::UnexpectedFrame, text))
@@ -170,21 +172,21 @@ impl Channel {
         // At once, though the body is still to come: the channel ends, and no part of it is kept.
         limits.check(parsed.user_id, body_len)?;
         self.receiving = Receiving::Body { mandatory };
-        if body_len == 0 { self.whole() } else { Ok(Received::Part) }
+        if body_len == 0 { self.whole(limits.now) } else { Ok(Received::Part) }
     }
 
-    fn body(&mut self, chunk: Chunk<'_>, left: usize) -> Result<Received, Violation> {
+    fn body(&mut self, chunk: Chunk<'_>, left: usize, now: Moment) -> Result<Received, Violation> {
         if (chunk.len() + left) as u64 > self.builder.missing() {
             let text = "content body frame exceeds remaining content size";
             return Err(Violation::new(Code::FrameError, text).by(PUBLISH));
         }
         self.builder.push(chunk);
-        if self.builder.missing() == 0 { self.whole() } else { Ok(Received::Part) }
+        if self.builder.missing() == 0 { self.whole(now) } else { Ok(Received::Part) }
     }
 
-    fn whole(&mut self) -> Result<Received, Violation> {
+    fn whole(&mut self, now: Moment) -> Result<Received, Violation> {
         match mem::take(&mut self.receiving) {
-            Receiving::Body { mandatory } => Ok(Received::Whole(self.builder.finish(), mandatory)),
+            Receiving::Body { mandatory } => Ok(Received::Whole(self.builder.finish(now), mandatory)),
             Receiving::Methods | Receiving::Header { .. } => Ok(Received::Part),
         }
     }

@@ -33,6 +33,7 @@ impl Session {
 
     /// Bytes came or went at that time.
     pub fn received(&mut self, now: Moment) {
+        self.now = now;
         self.heartbeat.received(now);
     }
 

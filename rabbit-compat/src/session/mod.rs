@@ -110,6 +110,8 @@ pub struct Session {
     grants: Vec<Grant>,
     pending: Option<Pending>,
     heartbeat: Heartbeat,
+    /// When bytes came last.
+    now: Moment,
     /// Why the conversation ended, for the log.
     ended: Option<String>,
 }
@@ -149,6 +151,7 @@ impl Session {
             answers: Vec::new(),
             grants: Vec::new(),
             pending: None,
+            now,
             ended: None,
         }
     }

@@ -64,7 +64,8 @@ impl Session {
         frame: Frame<'_>,
         commands: &mut Vec<Command>,
     ) -> Result<(), Violation> {
-        let limits = Limits { max_message_size: self.settings.max_message_size, user: &self.user };
+        let limits =
+            Limits { max_message_size: self.settings.max_message_size, user: &self.user, now: self.now };
         let Some(channel) = self.channels.get_mut(&number) else { return Err(not_open()) };
         if channel.closing {
             return Ok(());

@@ -11,6 +11,7 @@
 
 mod consumers;
 mod ready;
+pub mod settings;
 
 pub use consumers::{ConsumerKey, ConsumerSpec};
 pub use ready::Entry;
