@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::watch;
 use web_admin::{
-    Churn, Counts, ExchangeType, Identity, Listener, Management, MessageStats, Overview, Refused, Totals,
+    Churn, Counts, Deaths, ExchangeType, Identity, Listener, Management, MessageStats, Overview, Refused,
+    Totals,
 };
 
 /// What the management port shows.
@@ -82,9 +83,11 @@ impl View {
                 let figures = queue.figures();
                 counts.queues += 1;
                 counts.consumers += figures.consumers as u64;
-                totals.messages_ready += figures.ready as u64;
-                totals.messages_unacknowledged += figures.unacked as u64;
-                counters.add(figures.counters);
+                totals.messages_ready += figures.ready.messages as u64;
+                totals.messages_unacknowledged += figures.unacked.messages as u64;
+                totals.messages_delayed += figures.delayed.messages as u64;
+                totals.messages_dead_lettering += figures.dead_lettered as u64;
+                counters += figures.counters;
             }
         }
         stats.deliver = counters.delivered - counters.delivered_no_ack;
@@ -92,6 +95,8 @@ impl View {
         stats.get = counters.got - counters.got_no_ack;
         stats.get_no_ack = counters.got_no_ack;
         stats.redeliver = counters.redelivered;
+        stats.dead_lettered = deaths(counters.dead_lettered);
+        stats.dead_dropped = deaths(counters.dropped);
     }
 
     fn message_stats(&self) -> MessageStats {
@@ -121,6 +126,11 @@ impl View {
     }
 }
 
+fn deaths(queues: vhosts::queue::Deaths) -> Deaths {
+    let vhosts::queue::Deaths { rejected, expired, maxlen, delivery_limit } = queues;
+    Deaths { rejected, expired, maxlen, delivery_limit }
+}
+
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Relaxed)
 }
@@ -142,10 +152,10 @@ fn exchange_type(kind: Kind) -> ExchangeType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Setup;
+    use crate::broker::{Batch, Setup, Work};
     use rabbit_compat::session::{Settings, Tuning, handshake::server_properties};
     use vhosts::topology::QueueHandle;
-    use vhosts::{ConnectionId, Message, QueueDefinition};
+    use vhosts::{ConnectionId, Message, Moment, QueueDefinition};
 
     fn view() -> View {
         let (store, recovery) = Store::in_memory().unwrap();
@@ -176,16 +186,17 @@ mod tests {
             owner: None,
             arguments: Default::default(),
         };
-        let ((queue, _), _) = vhost.declare_queue(definition).unwrap();
+        let ((queue, _), _) = vhost.declare_queue(definition, Moment(1)).unwrap();
         view.broker.add_queue(queue.clone());
         let message = Message::new("", b"q", &[0, 0], b"").unwrap();
-        let incoming = crate::broker::Incoming { message, append: None };
-        queue.publish(&mut vec![incoming], &mut [], &mut Vec::new());
-        queue.get(true, &mut Vec::new()).unwrap();
+        let (mut batch, mut work) = (Batch::default(), Work::default());
+        batch.push(message, 0, std::slice::from_ref(&queue));
+        batch.hand_over(Moment(1), &mut work);
+        queue.get(true, Moment(1), &mut work).unwrap();
         assert_eq!(view.overview().message_stats.get_no_ack, 1);
         assert_eq!(view.overview().counts.queues, 1);
 
-        vhost.delete_queue("q", ConnectionId(1), Default::default()).unwrap();
+        vhost.delete_queue("q", ConnectionId(1), Default::default(), &mut work).unwrap();
         view.broker.remove_queue(queue.definition().id);
         assert_eq!(view.overview().message_stats.get_no_ack, 1);
         assert_eq!(view.overview().counts.queues, 0);

@@ -89,6 +89,7 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
         stopping: stopping.clone(),
         connections_max: connections_max.map(|max| u64::from(max.get())),
     });
+    tokio::spawn(server::look_after_queues(broker.clone()));
     for bound in amqp {
         tokio::spawn(server::serve(bound, broker.clone(), connections_max, stopping.clone()));
     }

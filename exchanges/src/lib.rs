@@ -24,6 +24,7 @@ mod value;
 pub use graph::{Graph, Node, Target};
 pub use kind::Kind;
 pub use router::{BindError, Router};
+pub use value::same_value;
 
 use amq_protocol_types::FieldTable;
 

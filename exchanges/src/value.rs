@@ -55,6 +55,13 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Whether two field values hold the same: integers of any width, single and double floats, strings and byte
+/// arrays; inside arrays and tables also of the same types.
+#[must_use]
+pub fn same_value(one: &AMQPValue, other: &AMQPValue) -> bool {
+    Value::bound(one) == Value::bound(other)
+}
+
 impl Hash for Value<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {

@@ -151,7 +151,7 @@ fn receive(criterion: &mut Criterion) {
         bencher.iter(|| {
             tag += 1;
             let delivery =
-                Delivery { id: Some(DeliveryId(tag)), message: message.clone(), redelivered: false };
+                Delivery { id: Some(DeliveryId(tag)), message: message.clone(), history: Default::default() };
             client.session.deliver(ConsumerId(1), QueueId(1), &delivery);
             let mut ack = [1, 0, 1, 0, 0, 0, 13, 0, 60, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xCE];
             ack[11..19].copy_from_slice(&tag.to_be_bytes());
@@ -170,10 +170,11 @@ fn deliver(criterion: &mut Criterion) {
     for (name, body_len) in SIZES {
         let body = vec![b'x'; body_len];
         let message = Message::new("amq.direct", b"orders.created", &[0x10, 0, 2], &body).unwrap();
+        let delivery = Delivery { id: Some(DeliveryId(1)), message, history: Default::default() };
         let mut output = Output::default();
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                content::deliver(&mut output, 1, "consumer", 7, false, black_box(&message), FRAME_MAX);
+                content::deliver(&mut output, 1, "consumer", 7, black_box(&delivery), FRAME_MAX);
                 forget(&mut output);
             });
         });

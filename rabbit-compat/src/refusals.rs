@@ -3,8 +3,8 @@
 use crate::erlang;
 use crate::violation::Code;
 use exchanges::BindError;
-use vhosts::Refusal;
 use vhosts::refusal::Flaw;
+use vhosts::{QueueType, Refusal};
 
 /// The reply code of a refusal.
 #[must_use]
@@ -12,7 +12,6 @@ pub fn code(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::NotFound(..) => Code::NotFound,
         Refusal::Locked(_) => Code::ResourceLocked,
-        Refusal::NotImplemented(_) => Code::NotImplemented,
         Refusal::Reserved(..)
         | Refusal::DefaultExchange
         | Refusal::SystemExchange(_)
@@ -22,10 +21,13 @@ pub fn code(refusal: &Refusal) -> Code {
         Refusal::Inequivalent { .. }
         | Refusal::InequivalentArgument { .. }
         | Refusal::InvalidArgument { .. }
+        | Refusal::InvalidProperty { .. }
+        | Refusal::ServerNamed(_)
         | Refusal::NotAString { .. }
         | Refusal::UnknownExchangeType(_)
         | Refusal::InUse(..)
         | Refusal::NotEmpty(_)
+        | Refusal::Full(_)
         | Refusal::Binding(_) => Code::PreconditionFailed,
     }
 }
@@ -55,7 +57,12 @@ pub fn text(refusal: &Refusal, vhost: &str, user: &str) -> String {
             let kind = erlang::type_name(value);
             format!("invalid type '{kind}' for arg '{argument}' in {resource} '{name}' in vhost '{vhost}'")
         }
-        Refusal::NotImplemented(what) => format!("{what} is not implemented"),
+        Refusal::InvalidProperty { queue, property } => {
+            format!("invalid property '{property}' for queue '{queue}' in vhost '{vhost}'")
+        }
+        Refusal::ServerNamed(queue_type) => {
+            format!("Cannot declare a server-named queue for type {}", queue_type_module(*queue_type))
+        }
         Refusal::UnknownExchangeType(kind) => exchange_type_text(kind),
         Refusal::Reserved(resource, name) => {
             format!("{resource} name '{name}' contains reserved prefix 'amq.*'")
@@ -66,6 +73,9 @@ pub fn text(refusal: &Refusal, vhost: &str, user: &str) -> String {
         }
         Refusal::Internal(name) => format!("cannot publish to internal exchange '{name}' in vhost '{vhost}'"),
         Refusal::InUse(resource, name) => format!("{resource} '{name}' in vhost '{vhost}' in use"),
+        Refusal::Full(queue) => {
+            format!("transaction not carried out: queue '{queue}' in vhost '{vhost}' is full")
+        }
         Refusal::NotEmpty(queue) => format!("queue '{queue}' in vhost '{vhost}' not empty"),
         Refusal::ExclusiveUse(queue) => format!("queue '{queue}' in vhost '{vhost}' in exclusive use"),
         Refusal::Binding(error) => binding_text(error),
@@ -81,13 +91,41 @@ fn exchange_type_text(kind: &str) -> String {
     format!("{how} exchange type '{kind}'")
 }
 
+/// RabbitMQ's terms where it has some. What it does not check is in words.
 fn flaw_text(flaw: &Flaw) -> String {
     match flaw {
         Flaw::UnacceptableType(value) => format!(": {{unacceptable_type,{}}}", erlang::type_name(value)),
-        Flaw::UnsupportedQueueType(kind) => format!(": \"unsupported queue type '{kind}'\""),
+        Flaw::NotAnInteger(value) => format!(": \"expected integer, got {}\"", erlang::type_name(value)),
+        Flaw::Negative(value) => format!(": {{value_negative,{value}}}"),
+        Flaw::Zero => ": {value_zero,0}".to_owned(),
+        Flaw::TooLarge(value) => format!(": {{value_too_large,{value}}}"),
+        Flaw::MaxExceeded(value) => format!(": {{max_value_exceeded,{value}}}"),
+        Flaw::NotAShortString => ": \"expected a name of at most 255 bytes\"".to_owned(),
+        Flaw::UnsupportedQueueType(name) => format!(": \"unsupported queue type '{name}'\""),
         Flaw::UnsupportedQueueVersion(version) => format!(": \"unsupported queue version '{version}'\""),
-        Flaw::LeaderLocator => ": invalid_queue_locator_arg".to_owned(),
-        Flaw::OfAnotherQueueType => " of queue type rabbit_classic_queue".to_owned(),
+        Flaw::QueueLocator => ": invalid_queue_locator_arg".to_owned(),
+        Flaw::Overflow => ": invalid_overflow".to_owned(),
+        Flaw::DeadLetterStrategy => ": invalid_dlx_strategy".to_owned(),
+        Flaw::RoutingKeyWithoutExchange => ": routing_key_but_no_dlx_defined".to_owned(),
+        Flaw::DelayedRetryType => ": invalid_delayed_retry_type".to_owned(),
+        Flaw::DelayedRetryMultiplier => ": \"expected a number from 1 to 1000\"".to_owned(),
+        Flaw::DelayedRetryLevels => ": \"expected 1 to 32 times such as '1s 5s 2m'\"".to_owned(),
+        Flaw::DelayedRetryMaxBelowMin { max, min } => {
+            format!(": \"x-delayed-retry-max ({max}) must not be smaller than x-delayed-retry-min ({min})\"")
+        }
+        Flaw::Requires(other) => format!(": \"{other} is required\""),
+        Flaw::Excludes(other) => format!(": \"not together with {other}\""),
+        Flaw::OfAnotherQueueType(queue_type) => {
+            format!(" of queue type {}", queue_type_module(*queue_type))
+        }
+    }
+}
+
+/// RabbitMQ names a queue type by the module that implements it.
+fn queue_type_module(queue_type: QueueType) -> &'static str {
+    match queue_type {
+        QueueType::Classic => "rabbit_classic_queue",
+        QueueType::Quorum => "rabbit_quorum_queue",
     }
 }
 

@@ -40,4 +40,7 @@ macro_rules! transcripts {
     };
 }
 
-transcripts! { channels consuming content declaring frames getting handshake heartbeats publishing refusals }
+transcripts! {
+    arguments channels consuming content declaring frames getting handshake heartbeats publishing refusals replies
+    transactions
+}

@@ -8,6 +8,7 @@ mod random;
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, basic, basic::gen_properties, gen_class};
+use amq_protocol::types::AMQPValue;
 use bytes::Bytes;
 use proptest::prelude::*;
 use rabbit_compat::session::handshake;
@@ -16,6 +17,7 @@ use rabbit_compat::wire::{Decoder, Frame, Output, content};
 use random::Sent;
 use vhosts::message::Chunk;
 use vhosts::properties::Properties;
+use vhosts::queue::{Delivery, History};
 use vhosts::{Message, MessageBuilder, table};
 
 const FRAME_MAX: u32 = 131_072;
@@ -137,6 +139,16 @@ fn payload(method: AMQPClass) -> Vec<u8> {
     gen_class(&method)(Vec::new().into()).unwrap().write
 }
 
+/// The properties as a consumer sees them; one that gets a message for the second time is told so.
+fn shown(properties: &basic::AMQPProperties, counted: bool) -> basic::AMQPProperties {
+    if !counted {
+        return properties.clone();
+    }
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    headers.insert("x-acquired-count".into(), AMQPValue::LongLongInt(1));
+    properties.clone().with_headers(headers)
+}
+
 proptest! {
     #[test]
     fn any_chunking_decodes_alike(
@@ -166,9 +178,11 @@ proptest! {
     ) {
         let mut output = Output::default();
         let (exchange, routing_key) = (parts.exchange.clone(), parts.routing_key.clone());
-        content::deliver(&mut output, 5, tag.as_str(), delivery_tag, redelivered, &message, frame_max);
+        let history = History { acquired: redelivered.into(), failed: 0 };
+        let delivery = Delivery { id: None, message: message.clone(), history };
+        content::deliver(&mut output, 5, tag.as_str(), delivery_tag, &delivery, frame_max);
         let delivered = parsed(&mut output, frame_max);
-        content::get_ok(&mut output, 5, delivery_tag, redelivered, &message, message_count, frame_max);
+        content::get_ok(&mut output, 5, delivery_tag, &delivery, message_count, frame_max);
         let got = parsed(&mut output, frame_max);
         content::return_unroutable(&mut output, 5, &message, frame_max);
         let returned = parsed(&mut output, frame_max);
@@ -190,15 +204,15 @@ proptest! {
         let reply_text = "NO_ROUTE".into();
         let unroutable = basic::Return { reply_code: 312, reply_text, exchange, routing_key };
         let expected = [
-            (delivered, basic::AMQPMethod::Deliver(deliver)),
-            (got, basic::AMQPMethod::GetOk(get_ok)),
-            (returned, basic::AMQPMethod::Return(unroutable)),
+            (delivered, basic::AMQPMethod::Deliver(deliver), redelivered),
+            (got, basic::AMQPMethod::GetOk(get_ok), redelivered),
+            (returned, basic::AMQPMethod::Return(unroutable), false),
         ];
-        for (frames, expected) in expected {
+        for (frames, expected, counted) in expected {
             let (method, header, body) = content_of(frames);
             prop_assert_eq!(method, expected);
             prop_assert_eq!(header.body_size, parts.body.len() as u64);
-            prop_assert_eq!(&header.properties, &parts.properties);
+            prop_assert_eq!(&header.properties, &shown(&parts.properties, counted));
             prop_assert!(body == parts.body);
         }
     }

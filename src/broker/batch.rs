@@ -1,11 +1,12 @@
-//! What one connection published since its last hand-over, sorted by queue.
+//! What was published since the last hand-over, sorted by queue.
 //!
 //! One lock per queue and batch, not per message. A persistent message that goes to several queues is one
 //! append with several targets: it is stored once.
 
-use super::live_queue::{Append, Incoming, QueueRef};
+use super::live_queue::QueueRef;
+use super::work::Work;
 use crate::store::{Op, Targets};
-use vhosts::Message;
+use vhosts::{Message, Moment, QueueId, Seq};
 
 /// Queues that a batch holds apart before it asks to be handed over.
 const QUEUES_MAX: usize = 64;
@@ -18,8 +19,40 @@ pub struct Batch {
     /// The first `used` are in use; the others keep their room for the next batch.
     queues: Vec<(Option<QueueRef>, Vec<Incoming>)>,
     used: usize,
-    appends: Vec<Append>,
+    shared: Shared,
     messages: usize,
+}
+
+/// A publish for one queue.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The message.
+    pub message: Message,
+    /// Its place among the batch's appends, if it is persistent.
+    pub append: Option<u32>,
+    /// What the publisher calls it.
+    pub number: u32,
+}
+
+/// What the publishes of a batch have in common, whatever their queues.
+#[derive(Debug, Default)]
+pub struct Shared {
+    appends: Vec<(Message, Targets)>,
+    refused: Vec<(u32, QueueId)>,
+}
+
+impl Shared {
+    /// A queue that survives a restart took a message under that number.
+    pub fn stored(&mut self, append: Option<u32>, queue: QueueId, seq: Seq) {
+        if let Some(append) = append {
+            self.appends[append as usize].1.push((queue, seq));
+        }
+    }
+
+    /// A queue refused a message.
+    pub fn refused(&mut self, number: u32, queue: QueueId) {
+        self.refused.push((number, queue));
+    }
 }
 
 impl Batch {
@@ -33,32 +66,58 @@ impl Batch {
         self.messages >= MESSAGES_MAX || self.used >= QUEUES_MAX
     }
 
-    /// Adds a message for these queues, of which there is at least one.
-    pub fn push(&mut self, message: Message, queues: &[QueueRef]) {
+    /// Adds a message for these queues, of which there is at least one. Should one refuse it, it is called
+    /// `number`.
+    pub fn push(&mut self, message: Message, number: u32, queues: &[QueueRef]) {
         self.messages += 1;
         let append = message.persistent().then(|| {
-            self.appends.push(Append { message: message.clone(), targets: Targets::new() });
-            self.appends.len() - 1
+            self.shared.appends.push((message.clone(), Targets::new()));
+            self.shared.appends.len() as u32 - 1
         });
         let Some((last, others)) = queues.split_last() else { return };
         for queue in others {
-            self.slot(queue).push(Incoming { message: message.clone(), append });
+            self.slot(queue).push(Incoming { message: message.clone(), append, number });
         }
-        self.slot(last).push(Incoming { message, append });
+        self.slot(last).push(Incoming { message, append, number });
     }
 
-    /// Hands everything to the queues, and what must be stored to `ops`. True if there is any of that.
-    pub fn hand_over(&mut self, ops: &mut Vec<Op>) -> bool {
+    /// Hands everything to the queues. True if anything is to be stored.
+    pub fn hand_over(&mut self, now: Moment, work: &mut Work) -> bool {
         for (queue, incoming) in &mut self.queues[..self.used] {
             if let Some(queue) = queue.take() {
-                queue.publish(incoming, &mut self.appends, ops);
+                queue.publish(incoming, &mut self.shared, now, work);
             }
         }
-        (self.used, self.messages) = (0, 0);
-        let before = ops.len();
-        let stored = self.appends.drain(..).filter(|append| !append.targets.is_empty());
-        ops.extend(stored.map(|Append { message, targets }| Op::Append { message, targets }));
-        ops.len() > before
+        self.end(work)
+    }
+
+    /// Hands everything to the queues with what `lock` gives for each, and leaves what they do then to the
+    /// caller. True if anything is to be stored.
+    pub fn hand_over_locked(
+        &mut self,
+        now: Moment,
+        locked: &mut super::transaction::Locks<'_>,
+        work: &mut Work,
+    ) -> bool {
+        for (queue, incoming) in &mut self.queues[..self.used] {
+            if let Some(queue) = queue.take().and_then(|queue| locked.at(&queue)) {
+                incoming.drain(..).for_each(|incoming| queue.publish(incoming, &mut self.shared, now));
+            }
+            incoming.clear();
+        }
+        self.end(work)
+    }
+
+    /// The queues that something is for.
+    pub fn queues(&self) -> impl Iterator<Item = (&QueueRef, &[Incoming])> {
+        self.queues[..self.used]
+            .iter()
+            .filter_map(|(queue, incoming)| Some((queue.as_ref()?, incoming.as_slice())))
+    }
+
+    /// The messages that a queue refused since this was asked last, by their numbers.
+    pub fn refused(&mut self) -> impl Iterator<Item = (u32, QueueId)> {
+        self.shared.refused.drain(..)
     }
 
     /// Gives back the room of large batches; for connections that have become idle.
@@ -66,6 +125,14 @@ impl Batch {
         if self.is_empty() {
             *self = Batch::default();
         }
+    }
+
+    fn end(&mut self, work: &mut Work) -> bool {
+        (self.used, self.messages) = (0, 0);
+        let before = work.ops.len();
+        let stored = self.shared.appends.drain(..).filter(|(_, targets)| !targets.is_empty());
+        work.ops.extend(stored.map(|(message, targets)| Op::Append { message, targets }));
+        work.ops.len() > before
     }
 
     fn slot(&mut self, queue: &QueueRef) -> &mut Vec<Incoming> {

@@ -6,23 +6,24 @@
 //! batch be handed over first. When an operation changed a definition, the client stops taking frames until
 //! the store has it safe, and only then answers ([`waits_for`](Client::waits_for)).
 
-use super::batch::Batch;
 use super::operations::Caller;
 use super::outbox::{Item, Outbox};
+use super::publishing::Publisher;
 use super::registry::Broker;
 use super::route_cache::RouteCache;
 use super::vhost::Vhost;
-use crate::store::{Lsn, Op};
-use rabbit_compat::session::{Answer, Command, Done, Operation, State};
+use super::work::Work;
+use crate::store::Lsn;
+use rabbit_compat::session::{Command, ConsumerId, Done, Operation, State};
 use rabbit_compat::wire::Decoder;
 use rabbit_compat::{Code, Session, Violation};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use vhosts::queue::{ConsumerKey, Outcome};
+use vhosts::queue::ConsumerKey;
 use vhosts::topology::QueueHandle;
-use vhosts::{ConnectionId, Message, Moment, Permissions, QueueId, Refusal};
+use vhosts::{ConnectionId, Moment, Name, Permissions, QueueId, Refusal};
 
 /// Octets that may wait to be written before the client is given no more messages. Its frames, heartbeats
 /// among them, are still read.
@@ -35,37 +36,37 @@ const OUTPUT_MAX: usize = 2 * DELIVERIES_MAX;
 pub struct Client {
     id: ConnectionId,
     peer: IpAddr,
-    broker: Arc<Broker>,
-    session: Session,
+    pub(super) broker: Arc<Broker>,
+    pub(super) session: Session,
     decoder: Decoder,
     outbox: Arc<Outbox>,
     /// Taken out of the outbox, not given to the session yet.
     inbox: VecDeque<Item>,
-    opened: Option<Opened>,
-    batch: Batch,
-    ops: Vec<Op>,
-    commands: Vec<Command>,
+    pub(super) opened: Option<Opened>,
+    pub(super) publisher: Publisher,
+    pub(super) work: Work,
+    pub(super) commands: Vec<Command>,
     /// An answer that may not be given before the store is safe up to there.
     held: Option<(Lsn, Done)>,
-    safe: Lsn,
+    pub(super) safe: Lsn,
     counted: Counted,
 }
 
 /// What of this client is in the broker's totals already.
 #[derive(Default)]
 struct Counted {
-    /// Not in the totals yet.
-    published: u64,
     confirmed: u64,
     channels: u64,
 }
 
 /// What a client has once it opened a virtual host.
-struct Opened {
+pub(super) struct Opened {
     vhost: Arc<Vhost>,
-    permissions: Arc<Permissions>,
-    routes: RouteCache,
+    pub(super) permissions: Arc<Permissions>,
+    pub(super) routes: RouteCache,
     exclusive: Vec<QueueId>,
+    /// Its consumers that wait for replies, and under which addresses.
+    replies: Vec<(ConsumerId, Name)>,
 }
 
 impl Client {
@@ -84,8 +85,8 @@ impl Client {
             outbox,
             inbox: VecDeque::new(),
             opened: None,
-            batch: Batch::default(),
-            ops: Vec::new(),
+            publisher: Publisher::default(),
+            work: Work::default(),
             commands: Vec::new(),
             held: None,
             safe: Lsn::default(),
@@ -140,12 +141,12 @@ impl Client {
 
     /// Gives back memory that only a busy client needs.
     pub fn rest(&mut self) {
-        self.batch.shrink();
+        self.publisher.shrink();
         self.session.output().shrink();
         if self.inbox.is_empty() {
             self.inbox = VecDeque::new();
         }
-        self.ops.shrink_to(16);
+        self.work.ops.shrink_to(16);
         self.commands.shrink_to(4);
     }
 
@@ -153,18 +154,22 @@ impl Client {
     pub fn end(&mut self) {
         self.hand_over();
         self.cancel_all(self.session.all_consumers().collect());
+        self.forget_replies(self.session.all_reply_consumers().collect());
         self.session.end();
         self.count();
         // Whatever room there is: what stayed here would be unacked for ever.
         self.drain();
         self.hand_over();
         let exclusive = self.opened.as_mut().map(|opened| std::mem::take(&mut opened.exclusive));
-        for queue in exclusive.into_iter().flatten().filter_map(|id| self.broker.queue(id)) {
-            if let Some(caller) = self.caller() {
+        for id in exclusive.into_iter().flatten() {
+            if let Some(queue) = self.broker.queue(id)
+                && let Some((caller, work)) = self.caller()
+            {
                 // It can not be refused: the queue is ours, and nothing is demanded of it.
-                let _ = caller.delete_queue(&queue.definition().name, Default::default());
+                let _ = caller.delete_queue(&queue.definition().name, Default::default(), work);
             }
         }
+        self.hand_over();
         self.broker.leave(self.id);
     }
 
@@ -181,7 +186,7 @@ impl Client {
                 Err(error) => return self.session.malformed(error),
             }
             self.carry_out();
-            if self.batch.is_full() {
+            if self.publisher.is_full() {
                 self.hand_over();
             }
         }
@@ -191,6 +196,7 @@ impl Client {
     /// belongs before them.
     fn take_deliveries(&mut self) {
         while self.held.is_none() && self.session.output().len() < DELIVERIES_MAX && self.take_item() {}
+        self.carry_out();
     }
 
     /// Gives the session all deliveries there are, whatever room there is.
@@ -206,18 +212,26 @@ impl Client {
         let Some(item) = self.inbox.pop_front() else { return false };
         match item {
             Item::Delivery { consumer, queue, delivery } => self.session.deliver(consumer, queue, &delivery),
+            Item::Reply { consumer, message } => self.session.reply(consumer, &message),
             Item::Cancelled(consumer) => self.session.cancelled(consumer),
+            Item::TimedOut { consumer, timeout_ms } => {
+                self.session.timed_out(consumer, timeout_ms, &mut self.commands);
+            }
             Item::Close(violation) => self.session.close(&violation),
         }
         true
     }
 
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         while !self.commands.is_empty() {
             match self.commands.remove(0) {
-                Command::Publish { channel, message, mandatory } => self.publish(channel, message, mandatory),
+                Command::Publish { channel, message, mandatory, how } => {
+                    self.publish(channel, message, mandatory, how);
+                }
                 Command::Operate(operation) => self.operate(operation),
-                Command::Release { channel, consumers } => self.release(channel, consumers),
+                Command::Release { channel, consumers, replies } => {
+                    self.release(channel, consumers, replies);
+                }
                 Command::Authenticate { user, password } => self.authenticate(&user, &password),
                 Command::Open { vhost } => self.open(&vhost),
             }
@@ -231,57 +245,10 @@ impl Client {
         }
     }
 
-    fn publish(&mut self, channel: u16, message: Message, mandatory: bool) {
-        let Some(opened) = &mut self.opened else { return };
-        self.counted.published += 1;
-        match opened.routes.route(&message, &opened.permissions) {
-            Ok([]) if mandatory => {
-                self.broker.totals.unroutable_returned.fetch_add(1, Relaxed);
-                self.session.unroutable(channel, &message);
-            }
-            Ok([]) => _ = self.broker.totals.unroutable_dropped.fetch_add(1, Relaxed),
-            Ok(queues) => self.batch.push(message, queues),
-            Err(refusal) => {
-                let violation = self.violation(&refusal);
-                self.session.refuse(channel, violation, &mut self.commands);
-            }
-        }
-    }
-
-    /// Hands publishes, answers and credit to the queues, and what must be stored to the store.
-    fn hand_over(&mut self) {
-        let stored = self.batch.hand_over(&mut self.ops);
-        let position = stored.then(|| self.broker.store.submit(&mut self.ops));
-        self.session.published(position.map(Into::into), self.safe.into());
-        self.hand_answers();
-        for grant in self.session.grants().drain(..) {
-            if let Some(queue) = self.broker.queue(grant.queue) {
-                queue.grant(grant, &mut self.ops);
-            }
-        }
-        if !self.ops.is_empty() {
-            self.broker.store.submit(&mut self.ops);
-        }
-    }
-
-    fn hand_answers(&mut self) {
-        let answers = self.session.answers();
-        let settled = answers.iter().filter(|answer| answer.outcome == Outcome::Settle).count();
-        if settled > 0 {
-            self.broker.totals.acknowledged.fetch_add(settled as u64, Relaxed);
-        }
-        for run in answers.chunk_by(|one: &Answer, next| one.queue == next.queue) {
-            if let Some(queue) = self.broker.queue(run[0].queue) {
-                queue.answer(run, &mut self.ops);
-            }
-        }
-        answers.clear();
-    }
-
     /// Brings the broker's totals up to date: a few additions for a whole batch.
     fn count(&mut self) {
         let (totals, counted) = (&self.broker.totals, &mut self.counted);
-        let published = std::mem::take(&mut counted.published);
+        let published = self.publisher.take_published();
         let confirmed = self.session.confirmed() - counted.confirmed;
         let channels = self.session.channels_len() as u64;
         if published > 0 {
@@ -302,9 +269,20 @@ impl Client {
         self.hand_over();
         let cancelling = matches!(operation, Operation::Cancel { .. });
         let exclusive = matches!(operation, Operation::DeclareQueue { exclusive: true, passive: false, .. });
-        let mut ops = std::mem::take(&mut self.ops);
-        let result = self.caller().map(|caller| caller.operate(operation, &mut ops));
-        self.ops = ops;
+        let result = match operation {
+            Operation::ConsumeReplies { consumer } => Some(Ok((self.consume_replies(consumer), None))),
+            Operation::CancelReplies { consumer } => {
+                self.forget_replies(vec![consumer]);
+                Some(Ok((Done::Plain, None)))
+            }
+            Operation::Commit { channel, answers } => Some(self.commit(channel, answers)),
+            Operation::Rollback { channel } => {
+                self.publisher.roll_back(channel);
+                Some(Ok((Done::Plain, None)))
+            }
+            operation => self.caller().map(|(caller, work)| caller.operate(operation, work)),
+        };
+        self.broker.finish(&mut self.work);
         self.look_at_topology();
         if cancelling {
             // What was on its way belongs before the answer.
@@ -340,17 +318,36 @@ impl Client {
         self.carry_out();
     }
 
-    fn release(&mut self, channel: u16, consumers: Vec<(QueueId, ConsumerKey)>) {
+    fn release(&mut self, channel: u16, consumers: Vec<(QueueId, ConsumerKey)>, replies: Option<ConsumerId>) {
         self.hand_over();
+        self.publisher.roll_back(channel);
         self.cancel_all(consumers);
+        self.forget_replies(replies.into_iter().collect());
         self.drain();
         self.session.released(channel);
         self.hand_over();
     }
 
-    fn cancel_all(&self, consumers: Vec<(QueueId, ConsumerKey)>) {
-        if let Some(caller) = self.caller() {
-            consumers.into_iter().for_each(|(queue, key)| caller.cancel(queue, key));
+    fn cancel_all(&mut self, consumers: Vec<(QueueId, ConsumerKey)>) {
+        for (queue, key) in consumers {
+            if let Some((caller, work)) = self.caller() {
+                caller.cancel(queue, key, work);
+            }
+        }
+    }
+
+    fn consume_replies(&mut self, consumer: ConsumerId) -> Done {
+        let address = self.broker.replies.enter(self.outbox.clone(), consumer);
+        if let Some(opened) = &mut self.opened {
+            opened.replies.push((consumer, address.clone()));
+        }
+        Done::Replies { address }
+    }
+
+    fn forget_replies(&mut self, consumers: Vec<ConsumerId>) {
+        let Some(opened) = &mut self.opened else { return };
+        for (_, address) in opened.replies.extract_if(.., |(consumer, _)| consumers.contains(consumer)) {
+            self.broker.replies.leave(&address);
         }
     }
 
@@ -369,8 +366,8 @@ impl Client {
             (None, _) => Err(format!("vhost {name} not found")),
             (_, None) => Err(format!("access to vhost '{name}' refused for user '{user}'")),
             (Some(vhost), Some(permissions)) => {
-                let (routes, exclusive) = (RouteCache::default(), Vec::new());
-                self.opened = Some(Opened { vhost, permissions, routes, exclusive });
+                let (routes, exclusive, replies) = (RouteCache::default(), Vec::new(), Vec::new());
+                self.opened = Some(Opened { vhost, permissions, routes, exclusive, replies });
                 self.look_at_topology();
                 Ok(())
             }
@@ -378,13 +375,13 @@ impl Client {
         self.session.opened(result.map_err(|text| Violation::new(Code::NotAllowed, text)));
     }
 
-    fn caller(&self) -> Option<Caller<'_>> {
+    fn caller(&mut self) -> Option<(Caller<'_>, &mut Work)> {
         let Opened { vhost, permissions, .. } = self.opened.as_ref()?;
         let (broker, outbox) = (&*self.broker, &self.outbox);
-        Some(Caller { broker, vhost, connection: self.id, permissions, outbox })
+        Some((Caller { broker, vhost, connection: self.id, permissions, outbox }, &mut self.work))
     }
 
-    fn violation(&self, refusal: &Refusal) -> Violation {
+    pub(super) fn violation(&self, refusal: &Refusal) -> Violation {
         Violation::refused(refusal, self.session.vhost(), self.session.user())
     }
 }

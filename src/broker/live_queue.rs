@@ -1,75 +1,47 @@
 //! A running queue: the machine, a lock around it, and the way to its consumers' connections.
 //!
 //! Whoever brings work runs the machine, under the lock, for a whole batch: no task and no wake-up stands
-//! between a publisher and a consumer. Effects are carried out before the lock is released, so that two
-//! threads can not overtake each other.
-//!
-//! Invariant: `sinks` has an entry for each consumer of the machine, at its key, and `lanes` one for each of
-//! their connections.
+//! between a publisher and a consumer. What goes to consumers goes there before the lock is released, so that
+//! two threads can not overtake each other; everything else is left in a [`Work`].
 
+use super::batch::Incoming;
+use super::lanes::Lanes;
+use super::letters::Outgoing;
 use super::outbox::{Item, Outbox};
-use crate::store::{Op, Targets};
+use super::work::Work;
+use crate::store::{Note, Op};
 use parking_lot::{Mutex, MutexGuard};
 use rabbit_compat::session::{Answer, ConsumerId, Grant};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use vhosts::queue::{ConsumerKey, ConsumerSpec, Counters, Delivery, Effect, ExclusiveUse};
+use vhosts::queue::{
+    Browse, Browsed, Carried, ConsumerKey, ConsumerSpec, Counters, Delivery, Effect, ExclusiveUse, Full,
+    LetterId, Rates, Waits,
+};
+use vhosts::queue::{History, Settings};
 use vhosts::topology::QueueHandle;
-use vhosts::{Message, Queue, QueueDefinition, Refusal, Resource, Seq};
+use vhosts::{Message, Moment, Name, Queue, QueueDefinition, Refusal, Resource, Seq};
 
 /// A running queue.
 #[derive(Debug)]
 pub struct LiveQueue {
+    vhost: Name,
     definition: QueueDefinition,
+    settings: Settings,
     running: Mutex<Running>,
 }
 
 #[derive(Debug)]
-struct Running {
-    queue: Queue,
-    sinks: Vec<Option<Sink>>,
-    lanes: Vec<Option<Lane>>,
+pub(super) struct Running {
+    pub(super) queue: Queue,
+    lanes: Lanes,
     effects: Vec<Effect>,
-    /// The lanes that the current batch has something for.
-    touched: Vec<usize>,
+    pub(super) outgoing: Outgoing,
+    /// When an alarm will look at the queue.
+    alarm: Option<Moment>,
     deleted: bool,
     /// A consumer was here; only then an auto-delete queue may go.
     was_used: bool,
-}
-
-/// The way to a consumer.
-#[derive(Clone, Copy, Debug)]
-struct Sink {
-    lane: usize,
-    consumer: ConsumerId,
-}
-
-/// The way to a connection. Its consumers share one, so that what goes to several consumers of a channel
-/// arrives in the order of the queue (AMQP 0-9-1, section 4.7).
-#[derive(Debug)]
-struct Lane {
-    outbox: Arc<Outbox>,
-    consumers: usize,
-    /// What the current batch has for it.
-    items: Vec<Item>,
-}
-
-/// A publish for one queue; `append` is where the batch keeps what must be stored.
-#[derive(Debug)]
-pub struct Incoming {
-    /// The message.
-    pub message: Message,
-    /// Its place among the batch's [`Append`]s, if it is persistent.
-    pub append: Option<usize>,
-}
-
-/// A persistent message of a batch, and the durable queues that it went to so far.
-#[derive(Debug)]
-pub struct Append {
-    /// The message.
-    pub message: Message,
-    /// Where it is.
-    pub targets: Targets,
 }
 
 /// What must hold for a queue to be deleted.
@@ -79,55 +51,94 @@ pub struct OnlyIf {
     pub unused: bool,
     /// It has no ready messages.
     pub empty: bool,
+    /// It was not used for as long as it may be, at that time.
+    pub expired: Option<Moment>,
+}
+
+/// So many messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many.
+    pub messages: usize,
+    /// Bytes of their bodies.
+    pub bytes: u64,
 }
 
 /// Numbers of a queue at one moment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// Messages that wait for a consumer.
-    pub ready: usize,
+    pub ready: Amount,
     /// Messages that wait for an answer.
-    pub unacked: usize,
+    pub unacked: Amount,
+    /// Messages that wait to become ready again.
+    pub delayed: Amount,
+    /// Messages on their way to the dead-letter exchange.
+    pub dead_lettered: usize,
+    /// When the oldest ready message arrived.
+    pub oldest: Option<Moment>,
     /// Consumers.
     pub consumers: usize,
     /// Since the start.
     pub counters: Counters,
+    /// How long messages waited.
+    pub waits: Waits,
 }
 
 impl LiveQueue {
-    /// A queue with the messages that were recovered for it.
-    pub fn new(definition: QueueDefinition, queue: Queue) -> LiveQueue {
+    /// A queue of a virtual host. One that survives a restart gives out numbers from `next_seq` on.
+    pub fn new(vhost: Name, definition: QueueDefinition, next_seq: Seq, now: Moment) -> LiveQueue {
+        let settings = definition.settings();
+        let queue = Queue::new(&settings, definition.survives_restart(), next_seq, now);
         let running = Running {
             queue,
-            sinks: Vec::new(),
-            lanes: Vec::new(),
+            lanes: Lanes::default(),
             effects: Vec::new(),
-            touched: Vec::new(),
+            outgoing: Outgoing::default(),
+            alarm: None,
             deleted: false,
             was_used: false,
         };
-        LiveQueue { definition, running: Mutex::new(running) }
+        LiveQueue { vhost, definition, settings, running: Mutex::new(running) }
     }
 
-    /// Takes back a message that was stored before a restart.
-    pub fn recover(&self, seq: Seq, message: Message) {
-        self.running.lock().queue.recover(seq, message);
+    /// What it was declared with.
+    pub fn definition(&self) -> &QueueDefinition {
+        &self.definition
+    }
+
+    /// The virtual host that it belongs to.
+    pub fn vhost(&self) -> &Name {
+        &self.vhost
+    }
+
+    /// What it does.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Takes back the messages that were stored before a restart, in the order of their numbers.
+    pub fn recover(&self, messages: Vec<(Seq, Message, Note)>, now: Moment, work: &mut Work) {
+        let mut locked = self.lock();
+        for (seq, message, Note { acquired, failed, due }) in messages {
+            locked.running.queue.recover(seq, message, History { acquired, failed }, due);
+        }
+        locked.deliver(now, work);
     }
 
     /// Takes in a batch of messages. What a deleted queue gets is gone, as if it had come before the delete.
-    pub fn publish(&self, batch: &mut Vec<Incoming>, appends: &mut [Append], ops: &mut Vec<Op>) {
-        let mut running = self.running.lock();
-        if running.deleted {
-            return batch.clear();
+    pub fn publish(
+        &self,
+        batch: &mut Vec<Incoming>,
+        batch_of: &mut super::batch::Shared,
+        now: Moment,
+        work: &mut Work,
+    ) {
+        let mut locked = self.lock();
+        for incoming in batch.drain(..) {
+            locked.publish(incoming, batch_of, now);
         }
-        for Incoming { message, append } in batch.drain(..) {
-            let Running { queue, effects, .. } = &mut *running;
-            let seq = queue.publish(message, effects);
-            if let Some(append) = append.filter(|_| self.definition.survives_restart()) {
-                appends[append].targets.push((self.definition.id, seq));
-            }
-        }
-        self.carry_out(running, ops);
+        locked.carry_out(work);
     }
 
     /// Adds a consumer and hands it what is there.
@@ -139,158 +150,238 @@ impl LiveQueue {
         spec: ConsumerSpec,
         outbox: Arc<Outbox>,
         consumer: ConsumerId,
-        ops: &mut Vec<Op>,
+        now: Moment,
+        work: &mut Work,
     ) -> Result<ConsumerKey, ExclusiveUse> {
-        let mut running = self.running.lock();
-        let key = running.queue.consume(spec)?;
-        let at = key.0 as usize;
-        if running.sinks.len() <= at {
-            running.sinks.resize_with(at + 1, || None);
-        }
-        let lane = running.enter(outbox);
-        running.sinks[at] = Some(Sink { lane, consumer });
-        running.was_used = true;
-        self.hand_out(running, ops);
+        let mut locked = self.lock();
+        let key = locked.running.queue.consume(spec)?;
+        locked.running.lanes.enter(key, outbox, consumer);
+        locked.running.was_used = true;
+        locked.deliver(now, work);
         Ok(key)
     }
 
-    /// Removes a consumer. True if that leaves an auto-delete queue without any.
-    pub fn cancel(&self, key: ConsumerKey) -> bool {
-        let mut running = self.running.lock();
-        if running.queue.cancel(key) {
-            running.leave(key);
+    /// Removes a consumer; the next one may take over. True if that leaves an auto-delete queue without any.
+    pub fn cancel(&self, key: ConsumerKey, now: Moment, work: &mut Work) -> bool {
+        let mut locked = self.lock();
+        if locked.running.queue.cancel(key, now) {
+            locked.running.lanes.leave(key);
         }
-        self.definition.auto_delete && running.was_used && running.queue.consumers_len() == 0
+        let is_left = self.definition.auto_delete
+            && locked.running.was_used
+            && locked.running.queue.consumers_len() == 0;
+        locked.deliver(now, work);
+        is_left
     }
 
-    /// Takes the oldest message, and says how many are left.
-    pub fn get(&self, no_ack: bool, ops: &mut Vec<Op>) -> Option<(Delivery, usize)> {
-        let mut running = self.running.lock();
-        let Running { queue, effects, .. } = &mut *running;
-        let delivery = queue.get(no_ack, effects)?;
+    /// Takes the next message, and says how many are left.
+    pub fn get(&self, no_ack: bool, now: Moment, work: &mut Work) -> Option<(Delivery, usize)> {
+        let mut locked = self.lock();
+        let Running { queue, effects, .. } = &mut *locked.running;
+        let delivery = queue.get(no_ack, now, effects);
         let left = queue.ready_len();
-        self.carry_out(running, ops);
-        Some((delivery, left))
+        locked.carry_out(work);
+        Some((delivery?, left))
     }
 
     /// Takes answers to deliveries of this queue.
-    pub fn answer(&self, answers: &[Answer], ops: &mut Vec<Op>) {
-        let mut running = self.running.lock();
-        let Running { queue, effects, .. } = &mut *running;
-        answers.iter().for_each(|answer| queue.answer(answer.delivery, answer.outcome, effects));
-        self.hand_out(running, ops);
+    pub fn answer(&self, answers: &[Answer], now: Moment, work: &mut Work) {
+        let mut locked = self.lock();
+        locked.answer(answers, now);
+        locked.deliver(now, work);
     }
 
     /// A consumer of this queue has more room.
-    pub fn grant(&self, grant: Grant, ops: &mut Vec<Op>) {
-        let mut running = self.running.lock();
-        running.queue.grant(grant.consumer, grant.credit);
-        self.hand_out(running, ops);
+    pub fn grant(&self, grant: Grant, now: Moment, work: &mut Work) {
+        let mut locked = self.lock();
+        locked.running.queue.grant(grant.consumer, grant.credit);
+        locked.deliver(now, work);
     }
 
-    /// Removes all ready messages; says how many.
-    pub fn purge(&self, ops: &mut Vec<Op>) -> usize {
-        let mut running = self.running.lock();
-        let Running { queue, effects, .. } = &mut *running;
+    /// Removes all waiting messages; says how many.
+    pub fn purge(&self, work: &mut Work) -> usize {
+        let mut locked = self.lock();
+        let Running { queue, effects, .. } = &mut *locked.running;
         let purged = queue.purge(effects);
-        self.carry_out(running, ops);
+        locked.carry_out(work);
         purged
+    }
+
+    /// Does what is due. True if the queue is to go, because nobody uses it.
+    pub fn tick(&self, now: Moment, work: &mut Work) -> bool {
+        let mut locked = self.lock();
+        let Running { queue, effects, alarm, .. } = &mut *locked.running;
+        *alarm = None;
+        queue.tick(now, effects);
+        let is_unused = queue.unused_at().is_some_and(|at| at <= now);
+        locked.carry_out(work);
+        is_unused
+    }
+
+    /// Somebody asked for the queue, so it is not unused. Says how many ready messages and consumers it has.
+    pub fn touch(&self, now: Moment, work: &mut Work) -> (usize, usize) {
+        let mut locked = self.lock();
+        locked.running.queue.touch(now);
+        locked.set_alarm(work);
+        (locked.running.queue.ready_len(), locked.running.queue.consumers_len())
     }
 
     /// Empties the queue for good and tells its consumers. Says how many messages were ready.
     ///
     /// # Errors
     /// [`Refusal::InUse`] and [`Refusal::NotEmpty`], where that was a condition.
-    pub fn delete(&self, only: OnlyIf, ops: &mut Vec<Op>) -> Result<usize, Refusal> {
-        let mut running = self.running.lock();
+    pub fn delete(&self, only: OnlyIf, work: &mut Work) -> Result<usize, Refusal> {
+        let mut locked = self.lock();
+        let Running { queue, effects, lanes, deleted, .. } = &mut *locked.running;
         let name = &self.definition.name;
-        if only.unused && running.queue.consumers_len() != 0 {
+        let used = only.expired.is_some_and(|now| queue.unused_at().is_none_or(|at| at > now));
+        if used || (only.unused && queue.consumers_len() != 0) {
             return Err(Refusal::InUse(Resource::Queue, name.clone()));
         }
-        if only.empty && running.queue.ready_len() != 0 {
+        if only.empty && queue.ready_len() != 0 {
             return Err(Refusal::NotEmpty(name.clone()));
         }
-        running.deleted = true;
-        let Running { queue, effects, .. } = &mut *running;
+        *deleted = true;
         let ready = queue.ready_len();
         queue.clear(effects);
-        let gone: Vec<ConsumerKey> = queue.consumer_keys().collect();
-        for key in gone {
-            running.queue.cancel(key);
-            if let Some((outbox, consumer)) = running.leave(key) {
+        for key in queue.consumer_keys() {
+            if let Some((outbox, consumer)) = lanes.leave(key) {
                 outbox.push(&mut vec![Item::Cancelled(consumer)]);
             }
         }
-        self.carry_out(running, ops);
+        locked.carry_out(work);
         Ok(ready)
     }
 
     /// Its numbers now.
     pub fn figures(&self) -> Figures {
-        let running = self.running.lock();
+        let queue = &self.running.lock().queue;
         Figures {
-            ready: running.queue.ready_len(),
-            unacked: running.queue.unacked_len(),
-            consumers: running.queue.consumers_len(),
-            counters: running.queue.counters(),
+            ready: Amount { messages: queue.ready_len(), bytes: queue.ready_bytes() },
+            unacked: Amount { messages: queue.unacked_len(), bytes: queue.unacked_bytes() },
+            delayed: Amount { messages: queue.delayed_len(), bytes: queue.delayed_bytes() },
+            dead_lettered: queue.letters_len(),
+            oldest: queue.oldest(),
+            consumers: queue.consumers_len(),
+            counters: queue.counters(),
+            waits: queue.waits().clone(),
         }
     }
 
-    fn hand_out(&self, mut running: MutexGuard<'_, Running>, ops: &mut Vec<Op>) {
-        let Running { queue, effects, .. } = &mut *running;
-        queue.deliver(effects);
-        self.carry_out(running, ops);
+    /// Messages per second over the last seconds.
+    pub fn rates(&self, now: Moment) -> Rates {
+        self.running.lock().queue.rates(now)
     }
 
-    fn carry_out(&self, mut running: MutexGuard<'_, Running>, ops: &mut Vec<Op>) {
-        let Running { effects, sinks, lanes, touched, .. } = &mut *running;
+    /// Messages as they lie in the queue; see [`Queue::browse`].
+    pub fn browse(&self, which: Browse, skip: usize, count: usize) -> Vec<Browsed> {
+        self.running.lock().queue.browse(which, skip, count)
+    }
+
+    /// The queue for as long as nobody else may use it. Who locks several does so in the order of their ids.
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { live: self, running: self.running.lock() }
+    }
+}
+
+/// A running queue that nobody else may use now.
+#[derive(Debug)]
+pub(super) struct Locked<'a> {
+    live: &'a LiveQueue,
+    pub(super) running: MutexGuard<'a, Running>,
+}
+
+impl Locked<'_> {
+    /// Takes in a message.
+    pub(super) fn publish(&mut self, incoming: Incoming, batch: &mut super::batch::Shared, now: Moment) {
+        let Running { queue, effects, deleted, .. } = &mut *self.running;
+        if *deleted {
+            return;
+        }
+        let id = self.live.definition.id;
+        match queue.publish(incoming.message, now, effects) {
+            Ok(seq) => {
+                if self.live.definition.survives_restart() {
+                    batch.stored(incoming.append, id, seq);
+                }
+            }
+            Err(Full) => batch.refused(incoming.number, id),
+        }
+    }
+
+    /// Whether the queue would refuse that much more.
+    pub(super) fn is_full_for(&self, messages: u64, bytes: u64) -> bool {
+        !self.running.deleted && self.running.queue.is_full_for(messages, bytes)
+    }
+
+    /// Takes answers to deliveries of this queue.
+    pub(super) fn answer(&mut self, answers: &[Answer], now: Moment) {
+        let Running { queue, effects, .. } = &mut *self.running;
+        answers.iter().for_each(|answer| queue.answer(answer.delivery, answer.outcome, now, effects));
+    }
+
+    /// Tells the machine what became of a dead letter.
+    pub(super) fn carried(&mut self, letter: LetterId, carried: Carried, now: Moment) {
+        let Running { queue, effects, .. } = &mut *self.running;
+        queue.carried(letter, carried, now, effects);
+    }
+
+    /// Hands out what can be handed out, and does what the machine wants.
+    pub(super) fn deliver(&mut self, now: Moment, work: &mut Work) {
+        let Running { queue, effects, .. } = &mut *self.running;
+        queue.deliver(now, effects);
+        self.carry_out(work);
+    }
+
+    /// Does what the machine wants.
+    pub(super) fn carry_out(&mut self, work: &mut Work) {
+        let queue = self.live.definition.id;
+        let Running { effects, lanes, outgoing, .. } = &mut *self.running;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Deliver { consumer, delivery } => {
-                    let Some(Some(sink)) = sinks.get(consumer.0 as usize) else { continue };
-                    let Some(Some(lane)) = lanes.get_mut(sink.lane) else { continue };
-                    if lane.items.is_empty() {
-                        touched.push(sink.lane);
-                    }
-                    let queue = self.definition.id;
-                    lane.items.push(Item::Delivery { consumer: sink.consumer, queue, delivery });
+                Effect::Deliver { consumer, delivery } => lanes.deliver(consumer, queue, delivery),
+                Effect::Settled { seq, message } => work.ops.push(Op::Settle { queue, seq, message }),
+                Effect::Noted { seq, message, history, due } => {
+                    let note = Note { acquired: history.acquired, failed: history.failed, due };
+                    work.ops.push(Op::Note { queue, seq, message, note });
                 }
-                Effect::Settled { seq, message } => {
-                    ops.push(Op::Settle { queue: self.definition.id, seq, message });
+                Effect::Died { letter, message, reason } => outgoing.push(letter, message, reason),
+                Effect::Dropped { history, .. } => self.live.report_dropped(history),
+                Effect::TimedOut { consumer, timeout_ms } => {
+                    if let Some((outbox, consumer)) = lanes.leave(consumer) {
+                        outbox.push(&mut vec![Item::TimedOut { consumer, timeout_ms }]);
+                    }
                 }
             }
         }
-        for lane in touched.drain(..) {
-            if let Some(Some(lane)) = lanes.get_mut(lane) {
-                lane.outbox.push(&mut lane.items);
-            }
+        lanes.flush();
+        if self.running.outgoing.wants_carrier() {
+            work.mail.push(queue);
+        }
+        self.set_alarm(work);
+    }
+
+    fn set_alarm(&mut self, work: &mut Work) {
+        let Running { queue, alarm, deleted, .. } = &mut *self.running;
+        if let Some(at) = queue.deadline()
+            && alarm.is_none_or(|set| at < set)
+            && !*deleted
+        {
+            *alarm = Some(at);
+            work.alarms.push((at, self.live.definition.id));
         }
     }
 }
 
-impl Running {
-    /// The lane to a connection, which has one consumer more from now on.
-    fn enter(&mut self, outbox: Arc<Outbox>) -> usize {
-        let is_it =
-            |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| Arc::ptr_eq(&lane.outbox, &outbox));
-        let known = self.lanes.iter().position(is_it);
-        let at = known.or_else(|| self.lanes.iter().position(Option::is_none)).unwrap_or(self.lanes.len());
-        if at == self.lanes.len() {
-            self.lanes.push(None);
-        }
-        let lane = self.lanes[at].get_or_insert_with(|| Lane { outbox, consumers: 0, items: Vec::new() });
-        lane.consumers += 1;
-        at
-    }
-
-    /// Takes a consumer out; the lane goes with its last one.
-    fn leave(&mut self, key: ConsumerKey) -> Option<(Arc<Outbox>, ConsumerId)> {
-        let Sink { lane: at, consumer } = self.sinks.get_mut(key.0 as usize)?.take()?;
-        let lane = self.lanes[at].as_mut()?;
-        let outbox = lane.outbox.clone();
-        lane.consumers -= 1;
-        self.lanes[at].take_if(|lane| lane.consumers == 0);
-        Some((outbox, consumer))
+impl LiveQueue {
+    fn report_dropped(&self, history: History) {
+        tracing::warn!(
+            vhost = &*self.vhost,
+            queue = &*self.definition.name,
+            delivery_count = history.failed,
+            "a message was dropped: it failed more often than x-delivery-limit allows, and the queue has no \
+             x-dead-letter-exchange"
+        );
     }
 }
 

@@ -4,20 +4,21 @@ use super::live_queue::{OnlyIf, QueueRef};
 use super::outbox::Outbox;
 use super::registry::Broker;
 use super::vhost::{Outcome, Vhost};
-use crate::store::{Lsn, Op};
+use super::work::Work;
+use crate::store::Lsn;
 use amq_protocol_types::{AMQPValue, FieldTable};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use exchanges::Kind;
-use rabbit_compat::session::{Done, Operation};
+use rabbit_compat::session::{ConsumerId, Done, Operation};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use vhosts::exchange::ALTERNATE;
-use vhosts::queue::ConsumerKey;
+use vhosts::queue::{ConsumerKey, ConsumerSpec};
 use vhosts::topology::QueueHandle;
 use vhosts::{
-    Access, Binding, ConnectionId, ExchangeDefinition, Name, Permissions, QueueDefinition, QueueId, Refusal,
-    Resource,
+    Access, Binding, ConnectionId, ConsumerArguments, ExchangeDefinition, Name, Permissions, QueueDefinition,
+    QueueId, Refusal, Resource, consumer_arguments,
 };
 
 /// Who asks, and where.
@@ -36,11 +37,11 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Carries an operation out. `ops` gets what the store has to know and nobody waits for.
+    /// Carries an operation out. `work` gets what nobody waits for.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn operate(self, operation: Operation, ops: &mut Vec<Op>) -> Result<Outcome<Done>, Refusal> {
+    pub fn operate(self, operation: Operation, work: &mut Work) -> Result<Outcome<Done>, Refusal> {
         match operation {
             Operation::DeclareExchange { passive: true, name, .. } => self.look_for_exchange(&name),
             Operation::DeclareExchange { name, kind, durable, auto_delete, internal, arguments, .. } => {
@@ -61,57 +62,50 @@ impl Caller<'_> {
             }
             Operation::Unbind(binding) => {
                 self.check_binding(&binding)?;
-                plain(self.vhost.unbind(binding))
+                plain(self.vhost.unbind(binding, self.connection))
             }
-            Operation::DeclareQueue { passive: true, name, .. } => self.look_for_queue(&name),
+            Operation::DeclareQueue { passive: true, name, .. } => self.look_for_queue(&name, work),
             Operation::DeclareQueue { name, durable, auto_delete, exclusive, arguments, .. } => {
-                self.declare_queue(name, durable, auto_delete, exclusive, arguments)
+                self.declare_queue(name, durable, auto_delete, exclusive, arguments, work)
             }
             Operation::DeleteQueue { name, if_unused, if_empty } => {
                 self.permissions.check(Access::Configure, Resource::Queue, &name)?;
-                self.delete_queue(&name, OnlyIf { unused: if_unused, empty: if_empty })
+                let only = OnlyIf { unused: if_unused, empty: if_empty, expired: None };
+                self.delete_queue(&name, only, work)
             }
             Operation::Purge { name } => {
                 let queue = self.readable_queue(&name)?;
-                done(Done::Messages(queue.purge(ops)))
+                done(Done::Messages(queue.purge(work)))
             }
-            Operation::Consume { queue: name, consumer, spec } => {
-                let queue = self.readable_queue(&name)?;
-                let key = queue.consume(spec, self.outbox.clone(), consumer, ops);
-                let key = key.map_err(|_| Refusal::ExclusiveUse(name))?;
-                done(Done::Consuming { queue: queue.definition().id, key })
+            Operation::Consume { queue, consumer, spec, arguments } => {
+                self.consume(queue, consumer, spec, &arguments, work)
             }
             Operation::Cancel { queue, key } => {
-                self.cancel(queue, key);
+                self.cancel(queue, key, work);
                 done(Done::Plain)
             }
-            Operation::Get { queue: name, no_ack } => {
-                let queue = self.readable_queue(&name)?;
-                let id = queue.definition().id;
-                done(match queue.get(no_ack, ops) {
-                    Some((delivery, left)) => Done::Got { queue: id, delivery, left },
-                    None => {
-                        self.broker.totals.get_empty.fetch_add(1, Relaxed);
-                        Done::Empty
-                    }
-                })
-            }
+            Operation::Get { queue, no_ack } => self.get(&queue, no_ack, work),
+            // Those are the client's own.
+            Operation::ConsumeReplies { .. }
+            | Operation::CancelReplies { .. }
+            | Operation::Commit { .. }
+            | Operation::Rollback { .. } => done(Done::Plain),
         }
     }
 
     /// Removes a consumer; an auto-delete queue goes with its last one.
-    pub fn cancel(self, queue: QueueId, key: ConsumerKey) {
+    pub fn cancel(self, queue: QueueId, key: ConsumerKey, work: &mut Work) {
         let Some(queue) = self.broker.queue(queue) else { return };
-        if queue.cancel(key) {
+        if queue.cancel(key, self.broker.clock.now(), work) {
             let unused = OnlyIf { unused: true, ..OnlyIf::default() };
             // Refused when somebody else consumes it by now: then it stays.
-            let _ = self.delete_queue(&queue.definition().name, unused);
+            let _ = self.delete_queue(&queue.definition().name, unused, work);
         }
     }
 
     /// Deletes a queue without asking for permission.
-    pub fn delete_queue(self, name: &str, only: OnlyIf) -> Result<Outcome<Done>, Refusal> {
-        let (deleted, lsn) = self.vhost.delete_queue(name, self.connection, only)?;
+    pub fn delete_queue(self, name: &str, only: OnlyIf, work: &mut Work) -> Result<Outcome<Done>, Refusal> {
+        let (deleted, lsn) = self.vhost.delete_queue(name, self.connection, only, work)?;
         let count = deleted.map_or(0, |(queue, ready)| {
             self.broker.remove_queue(queue.definition().id);
             ready
@@ -148,12 +142,15 @@ impl Caller<'_> {
         plain(self.vhost.delete_exchange(name, if_unused))
     }
 
-    fn look_for_queue(self, name: &str) -> Result<Outcome<Done>, Refusal> {
+    fn look_for_queue(self, name: &str, work: &mut Work) -> Result<Outcome<Done>, Refusal> {
         self.broker.totals.queues_declared.fetch_add(1, Relaxed);
+        if self.broker.replies.is_live(name) {
+            return done(Done::Queue { name: name.into(), messages: 0, consumers: 1 });
+        }
         self.check_any(Resource::Queue, name)?;
         let queue = self.vhost.topology().load().expect_queue(name)?.clone();
         queue.definition().check_owner(self.connection)?;
-        Ok((described(&queue), self.vhost.last_change()))
+        Ok((self.described(&queue, work), self.vhost.last_change()))
     }
 
     fn declare_queue(
@@ -163,9 +160,13 @@ impl Caller<'_> {
         auto_delete: bool,
         exclusive: bool,
         arguments: FieldTable,
+        work: &mut Work,
     ) -> Result<Outcome<Done>, Refusal> {
         self.broker.totals.queues_declared.fetch_add(1, Relaxed);
         let server_named = name.is_empty();
+        if server_named {
+            QueueDefinition::check_server_named(&arguments)?;
+        }
         let name = if server_named { server_name() } else { name };
         self.permissions.check(Access::Configure, Resource::Queue, &name)?;
         let known = self.vhost.topology().load().queue(&name).is_some();
@@ -175,11 +176,43 @@ impl Caller<'_> {
         let owner = exclusive.then_some(self.connection);
         let id = self.broker.new_queue_id();
         let wanted = QueueDefinition { id, name, durable, auto_delete, owner, arguments };
-        let ((queue, made), lsn) = self.vhost.declare_queue(wanted)?;
+        if !known && let Some(exchange) = wanted.dead_letter_exchange()? {
+            self.permissions.check(Access::Read, Resource::Queue, &wanted.name)?;
+            self.permissions.check(Access::Write, Resource::Exchange, &exchange)?;
+        }
+        let ((queue, made), lsn) = self.vhost.declare_queue(wanted, self.broker.clock.now())?;
         if made {
             self.broker.add_queue(queue.clone());
         }
-        Ok((described(&queue), lsn))
+        Ok((self.described(&queue, work), lsn))
+    }
+
+    fn consume(
+        self,
+        name: Name,
+        consumer: ConsumerId,
+        spec: ConsumerSpec,
+        arguments: &FieldTable,
+        work: &mut Work,
+    ) -> Result<Outcome<Done>, Refusal> {
+        let queue = self.readable_queue(&name)?;
+        let ConsumerArguments { priority, timeout_ms } = consumer_arguments(queue.definition(), arguments)?;
+        let spec = ConsumerSpec { priority, timeout_ms, ..spec };
+        let key = queue.consume(spec, self.outbox.clone(), consumer, self.broker.clock.now(), work);
+        let key = key.map_err(|_| Refusal::ExclusiveUse(name))?;
+        done(Done::Consuming { queue: queue.definition().id, key })
+    }
+
+    fn get(self, name: &str, no_ack: bool, work: &mut Work) -> Result<Outcome<Done>, Refusal> {
+        let queue = self.readable_queue(name)?;
+        let id = queue.definition().id;
+        done(match queue.get(no_ack, self.broker.clock.now(), work) {
+            Some((delivery, left)) => Done::Got { queue: id, delivery, left },
+            None => {
+                self.broker.totals.get_empty.fetch_add(1, Relaxed);
+                Done::Empty
+            }
+        })
     }
 
     fn readable_queue(self, name: &str) -> Result<QueueRef, Refusal> {
@@ -193,6 +226,13 @@ impl Caller<'_> {
         binding.check_ends()?;
         self.permissions.check(Access::Write, binding.destination_kind, &binding.destination)?;
         self.permissions.check(Access::Read, Resource::Exchange, &binding.source)
+    }
+
+    /// Who asks for a queue uses it.
+    fn described(self, queue: &QueueRef, work: &mut Work) -> Done {
+        let (name, (messages, consumers)) =
+            (queue.definition().name.clone(), queue.touch(self.broker.clock.now(), work));
+        Done::Queue { name, messages, consumers }
     }
 
     /// Looking at something needs any permission on it.
@@ -209,15 +249,6 @@ fn done(done: Done) -> Result<Outcome<Done>, Refusal> {
 fn plain(outcome: Result<Outcome<()>, Refusal>) -> Result<Outcome<Done>, Refusal> {
     let ((), lsn): ((), Option<Lsn>) = outcome?;
     Ok((Done::Plain, lsn))
-}
-
-fn described(queue: &QueueRef) -> Done {
-    let figures = queue.figures();
-    Done::Queue {
-        name: queue.definition().name.clone(),
-        messages: figures.ready,
-        consumers: figures.consumers,
-    }
 }
 
 fn server_name() -> Name {

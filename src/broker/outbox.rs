@@ -2,15 +2,18 @@
 //!
 //! A queue puts deliveries in while it holds its own lock, and never waits: consumers only get as many as
 //! they gave credit for, so the box is bounded. The connection takes everything out when it has room to
-//! write.
+//! write. Only replies come without credit; see [`Outbox::offer`].
 
 use parking_lot::Mutex;
 use rabbit_compat::Violation;
 use rabbit_compat::session::ConsumerId;
 use std::collections::VecDeque;
 use tokio::sync::Notify;
-use vhosts::QueueId;
 use vhosts::queue::Delivery;
+use vhosts::{Message, QueueId};
+
+/// Items in a box to which no more is added that was not asked for.
+const UNASKED_MAX: usize = 64 * 1024;
 
 /// Something for a connection.
 #[derive(Debug)]
@@ -24,8 +27,22 @@ pub enum Item {
         /// The message.
         delivery: Delivery,
     },
+    /// A reply for a consumer that waits for replies.
+    Reply {
+        /// Which consumer.
+        consumer: ConsumerId,
+        /// The message.
+        message: Message,
+    },
     /// The queue of a consumer is gone.
     Cancelled(ConsumerId),
+    /// A consumer kept a message for too long, and was removed.
+    TimedOut {
+        /// Which consumer.
+        consumer: ConsumerId,
+        /// How long it had, in milliseconds.
+        timeout_ms: u64,
+    },
     /// The broker wants the connection to end.
     Close(Violation),
 }
@@ -47,6 +64,21 @@ impl Outbox {
         if was_empty {
             self.filled.notify_one();
         }
+    }
+
+    /// Puts an item in that nobody gave credit for. False if there is no room for such.
+    pub fn offer(&self, item: Item) -> bool {
+        let mut items = self.items.lock();
+        let fits = items.len() < UNASKED_MAX;
+        let was_empty = items.is_empty();
+        if fits {
+            items.push_back(item);
+        }
+        drop(items);
+        if fits && was_empty {
+            self.filled.notify_one();
+        }
+        fits
     }
 
     /// Swaps everything that is in for the empty `room`.

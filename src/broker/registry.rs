@@ -1,23 +1,26 @@
 //! What the broker has, and how it comes back after a restart.
 
-use super::live_queue::{LiveQueue, QueueRef};
+use super::alarms::Alarms;
+use super::live_queue::{LiveQueue, OnlyIf, QueueRef};
 use super::outbox::{Item, Outbox};
 use super::records::{self, Definition, PermissionRecord, UserRecord, VhostRecord};
+use super::replies::Replies;
 use super::vhost::Vhost;
+use super::work::Work;
 use crate::auth::{self, Refused};
 use crate::clock::Clock;
-use crate::store::{Op, Recovery, Store};
+use crate::store::{Lsn, Note, Op, Recovered, RecoveredTarget, Recovery, Store};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use rabbit_compat::session::Settings;
 use rabbit_compat::{Code, Violation};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vhosts::queue::Counters;
 use vhosts::topology::QueueHandle;
-use vhosts::{ConnectionId, Permissions, Queue, QueueId, Seq, Topology};
+use vhosts::{ConnectionId, Message, Moment, Permissions, QueueId, Seq, Topology};
 
 /// Queue ids that are set aside at once, so that not every declare writes the counter.
 const ID_BLOCK: u64 = 1024;
@@ -61,6 +64,10 @@ pub struct Broker {
     pub clock: Clock,
     /// Counters over all queues and connections.
     pub totals: Totals,
+    /// When queues want to be looked at.
+    pub alarms: Alarms,
+    /// Clients that wait for replies.
+    pub replies: Replies,
     vhosts: DashMap<String, Arc<Vhost>>,
     users: DashMap<String, UserRecord>,
     permissions: DashMap<(String, String), Arc<Permissions>>,
@@ -120,6 +127,8 @@ impl Broker {
             store,
             clock,
             totals: Totals::default(),
+            alarms: Alarms::default(),
+            replies: Replies::default(),
             vhosts: DashMap::new(),
             users: DashMap::new(),
             permissions: DashMap::new(),
@@ -215,7 +224,61 @@ impl Broker {
     pub fn remove_queue(&self, id: QueueId) {
         self.totals.queues_deleted.fetch_add(1, Relaxed);
         if let Some((_, queue)) = self.queues.remove(&id) {
-            self.totals.deleted_queues.lock().add(queue.figures().counters);
+            *self.totals.deleted_queues.lock() += queue.figures().counters;
+        }
+    }
+
+    /// Does what running queues left to be done, and ends with the store. Says what covers it there.
+    pub fn finish(&self, work: &mut Work) -> Option<Lsn> {
+        self.carry_mail(work);
+        (!work.ops.is_empty()).then(|| self.store.submit(&mut work.ops))
+    }
+
+    /// The same, and what is to be stored survives a crash as a whole or not at all.
+    pub fn finish_atomic(&self, work: &mut Work) -> Option<Lsn> {
+        self.carry_mail(work);
+        work.make_atomic();
+        self.finish(work)
+    }
+
+    /// Looks at the queues that want it by now. Says when the next one does.
+    pub fn tick(&self) -> Option<Moment> {
+        let (now, mut work) = (self.clock.now(), Work::default());
+        while let Some(queue) = self.alarms.pop_due(now) {
+            if let Some(queue) = self.queue(queue)
+                && queue.tick(now, &mut work)
+            {
+                self.expire(&queue, now, &mut work);
+            }
+            self.finish(&mut work);
+        }
+        self.alarms.next()
+    }
+
+    fn carry_mail(&self, work: &mut Work) {
+        while let Some(queue) = work.mail.pop() {
+            self.carry(queue, work);
+        }
+        for (at, queue) in work.alarms.drain(..) {
+            self.alarms.set(at, queue);
+        }
+    }
+
+    /// Deletes a queue that was not used for as long as it may be.
+    fn expire(&self, queue: &QueueRef, now: Moment, work: &mut Work) {
+        let definition = queue.definition();
+        let Some(vhost) = self.vhost(queue.vhost()) else { return };
+        let only = OnlyIf { expired: Some(now), ..OnlyIf::default() };
+        let owner = definition.owner.unwrap_or_default();
+        // Refused when somebody uses it by now: then it stays.
+        if let Ok((Some((queue, messages)), _)) = vhost.delete_queue(&definition.name, owner, only, work) {
+            self.remove_queue(queue.definition().id);
+            tracing::info!(
+                vhost = &**queue.vhost(),
+                queue = &*definition.name,
+                messages,
+                "an unused queue expired"
+            );
         }
     }
 
@@ -242,7 +305,8 @@ impl Broker {
         let next_seqs: HashMap<QueueId, Seq> = recovery.next_seqs.iter().copied().collect();
         for (vhost, definition) in queues {
             let next_seq = next_seqs.get(&definition.id).copied().unwrap_or(Seq(1));
-            let queue = QueueRef(Arc::new(LiveQueue::new(definition, Queue::new(true, next_seq))));
+            let queue = LiveQueue::new(vhost.as_str().into(), definition, next_seq, self.clock.now());
+            let queue = QueueRef(Arc::new(queue));
             self.queues.insert(queue.definition().id, queue.clone());
             topologies.entry(vhost).and_modify(|topology| topology.insert_queue(queue, &mut Vec::new()));
         }
@@ -261,20 +325,28 @@ impl Broker {
     }
 
     fn recover_messages(&self, recovery: Recovery) {
-        // A queue that was deleted just before the process ended, when the store did not know that yet.
-        let mut without_queue = HashSet::new();
-        for recovered in recovery.messages {
-            for (id, seq) in recovered.targets {
-                match self.queue(id) {
-                    Some(queue) => queue.recover(seq, recovered.message.clone()),
-                    None => _ = without_queue.insert(id),
-                }
+        let mut queues: HashMap<QueueId, Vec<(Seq, Message, Note)>> = HashMap::new();
+        for Recovered { message, targets } in recovery.messages {
+            for RecoveredTarget { queue, seq, note } in targets {
+                queues.entry(queue).or_default().push((seq, message.clone(), note));
             }
         }
-        self.store.submit(&mut without_queue.into_iter().map(|queue| Op::Forget { queue }).collect());
+        let mut work = Work::default();
+        for (id, mut messages) in queues {
+            messages.sort_unstable_by_key(|(seq, ..)| *seq);
+            match self.queue(id) {
+                Some(queue) => queue.recover(messages, self.clock.now(), &mut work),
+                // It was deleted just before the process ended, when the store did not know that yet.
+                None => work.ops.push(Op::Forget { queue: id }),
+            }
+        }
+        // Also those without messages may go one day because nobody uses them.
+        self.queues.iter().for_each(|queue| _ = queue.touch(self.clock.now(), &mut work));
+        self.finish(&mut work);
     }
 
-    /// Fills an empty store.
+    /// Fills an empty store. The virtual host comes last: as long as it is not there, the next start does all of
+    /// it again.
     fn begin(&self) -> Result<(), StartError> {
         let (user, password, vhost) = &self.setup.first;
         let vhost = VhostRecord { name: vhost.clone() };
@@ -289,9 +361,9 @@ impl Broker {
             read: all(),
         };
         self.store.submit(&mut vec![
-            records::vhost(&vhost),
             records::user(&user),
             records::permission(&permission),
+            records::vhost(&vhost),
         ]);
         self.insert_permission(permission)?;
         self.users.insert(user.name.clone(), user);

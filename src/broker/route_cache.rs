@@ -55,21 +55,24 @@ impl RouteCache {
             if definition.internal {
                 return Err(Refusal::Internal(definition.name.clone()));
             }
-            let routed = Routed { message, headers: OnceCell::new() };
+            let routed = Routed::new(message);
             let mut queues = Vec::new();
             snapshot.route(&exchange, &routed, &mut queues);
-            let route = if routed.headers.get().is_none() { Route::Queues(queues) } else { Route::ByHeaders };
+            let route = if routed.headers.get().is_none() && !message.marks().has_copies {
+                Route::Queues(queues)
+            } else {
+                Route::ByHeaders
+            };
             if self.routes.len() >= ADDRESSES_MAX {
                 self.routes.clear();
             }
             self.routes.insert(message.address().into(), route);
         }
         match self.routes.get(message.address()) {
-            Some(Route::Queues(queues)) => Ok(queues),
-            Some(Route::ByHeaders) | None => {
+            Some(Route::Queues(queues)) if !message.marks().has_copies => Ok(queues),
+            _ => {
                 self.found.clear();
-                let routed = Routed { message, headers: OnceCell::new() };
-                snapshot.route(&exchange_name(message), &routed, &mut self.found);
+                snapshot.route(&exchange_name(message), &Routed::new(message), &mut self.found);
                 Ok(&self.found)
             }
         }
@@ -81,14 +84,25 @@ fn exchange_name(message: &Message) -> std::borrow::Cow<'_, str> {
 }
 
 /// A message as routing sees it. Its headers are decoded when the first headers exchange asks.
-struct Routed<'a> {
+pub struct Routed<'a> {
     message: &'a Message,
     headers: OnceCell<FieldTable>,
+}
+
+impl<'a> Routed<'a> {
+    /// That message.
+    pub fn new(message: &'a Message) -> Routed<'a> {
+        Routed { message, headers: OnceCell::new() }
+    }
 }
 
 impl Routable for Routed<'_> {
     fn routing_key(&self) -> &[u8] {
         self.message.routing_key()
+    }
+
+    fn each_routing_key(&self, visit: &mut impl FnMut(&[u8])) {
+        self.message.each_routing_key(visit);
     }
 
     fn headers(&self) -> &FieldTable {

@@ -6,13 +6,15 @@
 
 use super::live_queue::{LiveQueue, OnlyIf, QueueRef};
 use super::records;
+use super::work::Work;
 use crate::store::{Lsn, Op, Store};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use vhosts::topology::{Change, QueueHandle};
 use vhosts::{
-    Binding, ConnectionId, ExchangeDefinition, Name, Queue, QueueDefinition, Refusal, Resource, Seq, Topology,
+    Binding, ConnectionId, ExchangeDefinition, Moment, Name, QueueDefinition, Refusal, Resource, Seq,
+    Topology,
 };
 
 /// A virtual host.
@@ -66,22 +68,28 @@ impl Vhost {
     /// Makes sure that a binding is there.
     pub fn bind(&self, binding: Binding, connection: ConnectionId) -> Result<Outcome<()>, Refusal> {
         self.change(|topology, changes| {
-            if let Some(queue) = topology.queue(&binding.destination)
-                && binding.destination_kind == Resource::Queue
-            {
-                queue.definition().check_owner(connection)?;
-            }
+            check_owner(topology, &binding, connection)?;
             topology.bind(binding, changes)
         })
     }
 
     /// Removes a binding.
-    pub fn unbind(&self, binding: Binding) -> Result<Outcome<()>, Refusal> {
-        self.change(|topology, changes| topology.unbind(binding, changes))
+    pub fn unbind(&self, binding: Binding, connection: ConnectionId) -> Result<Outcome<()>, Refusal> {
+        self.change(|topology, changes| {
+            // One that is not there is fine, whoever asks.
+            if topology.is_bound(&binding) {
+                check_owner(topology, &binding, connection)?;
+            }
+            topology.unbind(binding, changes)
+        })
     }
 
     /// Makes sure that a queue is there. The second value is true when it was made.
-    pub fn declare_queue(&self, wanted: QueueDefinition) -> Result<Outcome<(QueueRef, bool)>, Refusal> {
+    pub fn declare_queue(
+        &self,
+        wanted: QueueDefinition,
+        now: Moment,
+    ) -> Result<Outcome<(QueueRef, bool)>, Refusal> {
         let existing = |topology: &Topology<QueueRef>| {
             let queue = topology.queue(&wanted.name)?.clone();
             Some(queue.definition().check_equivalent(&wanted).map(|()| (queue, false)))
@@ -95,8 +103,8 @@ impl Vhost {
                 return found;
             }
             wanted.validate()?;
-            let queue = Queue::new(wanted.survives_restart(), Seq(1));
-            let queue = QueueRef(Arc::new(LiveQueue::new(wanted.clone(), queue)));
+            let queue = LiveQueue::new(self.name.clone(), wanted.clone(), Seq(1), now);
+            let queue = QueueRef(Arc::new(queue));
             topology.insert_queue(queue.clone(), changes);
             Ok((queue, true))
         })
@@ -109,16 +117,16 @@ impl Vhost {
         name: &str,
         connection: ConnectionId,
         only: OnlyIf,
+        work: &mut Work,
     ) -> Result<Outcome<Option<(QueueRef, usize)>>, Refusal> {
         self.change(|topology, changes| {
             let Some(queue) = topology.queue(name).cloned() else { return Ok(None) };
             queue.definition().check_owner(connection)?;
-            let mut ops = Vec::new();
-            let ready = queue.delete(only, &mut ops)?;
+            let ready = queue.delete(only, work)?;
             topology.remove_queue(name, changes);
             if queue.definition().survives_restart() {
-                ops.push(Op::Forget { queue: queue.definition().id });
-                self.store.submit(&mut ops);
+                work.ops.push(Op::Forget { queue: queue.definition().id });
+                self.store.submit(&mut work.ops);
             }
             Ok(Some((queue, ready)))
         })
@@ -141,5 +149,19 @@ impl Vhost {
         self.topology.store(Arc::new(topology));
         // Also for what was there already: another client may have declared it, and not have been told yet.
         Ok((result, *last))
+    }
+}
+
+/// Whether `connection` may use the queue that a binding leads to, if it is one.
+fn check_owner(
+    topology: &Topology<QueueRef>,
+    binding: &Binding,
+    connection: ConnectionId,
+) -> Result<(), Refusal> {
+    match topology.queue(&binding.destination) {
+        Some(queue) if binding.destination_kind == Resource::Queue => {
+            queue.definition().check_owner(connection)
+        }
+        _ => Ok(()),
     }
 }

@@ -12,12 +12,13 @@
 
 use super::StoreError;
 use super::log::{GroupNumber, Log};
-use super::record::{self, Head, Targets};
+use super::record::{self, Contents, Head, Targets};
+use super::transaction::{self, Place};
 use vhosts::{Message, MessageBuilder};
 
 /// Bytes of a chunk at most, its header included.
 pub const CHUNK_MAX: usize = 240 * 1024;
-/// Bytes of the chunks of a group at most, unless a single record is larger.
+/// Bytes of the chunks of a group at most, unless a single record is larger: a message or a transaction.
 pub const GROUP_MAX: u64 = 8 * CHUNK_MAX as u64;
 
 const HEADER_LEN: usize = 28;
@@ -75,7 +76,24 @@ impl ChunkWriter {
         targets: &Targets,
         ordinal: u32,
     ) -> Result<(), StoreError> {
-        if self.buffer.len() as u64 + record::len(message, targets) > CHUNK_MAX as u64 {
+        self.begin_record(log, record::len(message, targets), ordinal)?;
+        record::encode(message, targets, |bytes| self.push(log, bytes))
+    }
+
+    /// Adds a transaction whose first target has the ordinal `ordinal`.
+    pub(super) fn transaction<L: Log>(
+        &mut self,
+        log: &mut L,
+        appends: &[(Message, Targets)],
+        settles: &[Place],
+        ordinal: u32,
+    ) -> Result<(), StoreError> {
+        self.begin_record(log, transaction::len(appends, settles), ordinal)?;
+        transaction::encode(appends, settles, |bytes| self.push(log, bytes))
+    }
+
+    fn begin_record<L: Log>(&mut self, log: &mut L, len: u64, ordinal: u32) -> Result<(), StoreError> {
+        if self.buffer.len() as u64 + len > CHUNK_MAX as u64 {
             self.seal(log)?;
         }
         if self.records == 0 {
@@ -83,7 +101,7 @@ impl ChunkWriter {
             self.first_ordinal = ordinal;
         }
         self.records += 1;
-        record::encode(message, targets, |bytes| self.push(log, bytes))
+        Ok(())
     }
 
     /// Writes the chunk as it is, unless it is empty.
@@ -161,7 +179,7 @@ pub struct Damage {
     pub damaged_chunks: u64,
     /// Chunks that are not there though a later one is.
     pub missing_chunks: u64,
-    /// Records in sound chunks that are no messages.
+    /// Records in sound chunks that are malformed.
     pub damaged_records: u64,
     /// Records that begin but do not end, because the write was not finished or a chunk is lost.
     pub unfinished_records: u64,
@@ -176,10 +194,10 @@ impl Damage {
     }
 }
 
-/// A record as it was read; its message is missing if it was none.
+/// A record as it was read; without contents if it was malformed.
 pub(super) struct ReadRecord {
     pub(super) ordinal: u32,
-    pub(super) content: Option<(Message, Targets)>,
+    pub(super) contents: Option<Contents>,
     /// How many targets it has.
     pub(super) targets: u32,
 }
@@ -266,10 +284,10 @@ impl<'a> ChunkReader<'a> {
                 break;
             };
             let ordinal = self.ordinal.unwrap_or_default();
-            let content = head.decode(record, self.builder);
-            self.damage.damaged_records += u64::from(content.is_none());
-            each(ReadRecord { ordinal, content, targets: head.targets });
-            self.ordinal = Some(ordinal.saturating_add(head.targets));
+            let contents = head.decode(record, self.builder);
+            self.damage.damaged_records += u64::from(contents.is_none());
+            each(ReadRecord { ordinal, contents, targets: head.targets() });
+            self.ordinal = Some(ordinal.saturating_add(head.targets()));
             bytes = rest;
         }
         begun

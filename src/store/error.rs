@@ -17,15 +17,15 @@ pub enum StoreError {
         /// The holder, as it wrote itself into the lock file; 0 when that cannot be read.
         pid: u32,
     },
-    /// A later version of the broker wrote this data.
+    /// A version of the broker that keeps its data differently wrote this.
     #[error(
-        "the data was written in format {found}, and this version reads formats up to {supported}: start the \
-         version that wrote it; its messages are untouched"
+        "the data was written in format {found}, and this version reads format {supported} only: start the \
+         version that wrote it, or give this broker another directory; the messages in it are untouched"
     )]
-    NewerFormat {
+    OtherFormat {
         /// The format of the data.
         found: u32,
-        /// The newest format that this version knows.
+        /// The format that this version reads and writes.
         supported: u32,
     },
     /// The database is there but cannot be read.

@@ -1,4 +1,5 @@
-//! A group of the message log, as the committer remembers it: whose targets are in it, and which are settled.
+//! A group of the message log, as the committer remembers it: whose targets are in it, which are settled,
+//! and the notes about the others.
 //!
 //! A target is one queue of one record. Targets are numbered in the order in which they were written; this
 //! ordinal, not the sequence number, names a target in the settled set. Sequence numbers have gaps, because
@@ -6,9 +7,10 @@
 //! none: the set stays one bit for each written target, no gap can hold it back, it goes away with its
 //! group, and what is written every 100 ms grows with the groups that were touched, not with the queues.
 
+use super::notes::{Note, Notes};
 use super::settled::Settled;
 use super::slot::ORDINALS_MAX;
-use vhosts::QueueId;
+use vhosts::{QueueId, Seq};
 
 /// Targets of one queue that follow each other, up to the ordinal `end`.
 #[derive(Debug)]
@@ -26,21 +28,34 @@ pub(super) struct Group {
     /// Queue ids modulo the size of the filter, so that [`Group::settle_queue`] passes most groups by.
     filter: [u64; FILTER_WORDS as usize],
     settled: Settled,
+    /// The last targets of the records that have several: where the search for one of them ends.
+    lasts: Settled,
+    pub(super) notes: Notes,
     /// Nothing will be added.
     pub(super) closed: bool,
-    /// The settled set changed since it was written.
+    /// Something of it must be written, or it can be dropped.
     pub(super) dirty: bool,
+    /// The settled set changed since it was written.
+    pub(super) unsaved: bool,
+    /// A transaction in it settles targets, which the sets of their groups may not say yet.
+    pub(super) settles_others: bool,
 }
 
 impl Group {
     /// A group that was found in the log, its targets still to be added.
-    pub(super) fn recovered(settled: Settled) -> Group {
-        Group { settled, closed: true, ..Group::default() }
+    pub(super) fn recovered(settled: Settled, notes: Notes) -> Group {
+        Group { settled, notes, closed: true, ..Group::default() }
     }
 
     /// A group in which everything is settled, to be dropped.
-    pub(super) fn complete() -> Group {
-        Group { closed: true, dirty: true, ..Group::default() }
+    pub(super) fn complete(notes: Notes) -> Group {
+        Group { notes, closed: true, dirty: true, ..Group::default() }
+    }
+
+    /// Forgets what was written of notes whose targets are settled, or lost.
+    pub(super) fn forget_stale_notes(&mut self) {
+        let targets = self.targets();
+        self.notes.retain(|ordinal| ordinal < targets && !self.settled.contains(ordinal));
     }
 
     /// How many targets were written.
@@ -53,8 +68,18 @@ impl Group {
         self.targets().saturating_sub(self.settled.count())
     }
 
+    /// Adds the targets of a record and returns the ordinal of the first.
+    pub(super) fn add_record(&mut self, targets: &[(QueueId, Seq)]) -> u32 {
+        let first = self.targets();
+        targets.iter().for_each(|(queue, _)| _ = self.add(*queue));
+        if targets.len() > 1 {
+            self.lasts.insert(self.targets() - 1);
+        }
+        first
+    }
+
     /// Adds the next target and returns its ordinal.
-    pub(super) fn add(&mut self, queue: QueueId) -> u32 {
+    fn add(&mut self, queue: QueueId) -> u32 {
         let ordinal = self.targets();
         match self.runs.last_mut() {
             Some(run) if run.queue == queue => run.end += 1,
@@ -75,19 +100,40 @@ impl Group {
     }
 
     pub(super) fn settle(&mut self, ordinal: u32) -> bool {
-        ordinal < self.targets() && self.settled.insert(ordinal)
+        let is_new = ordinal < self.targets() && self.settled.insert(ordinal);
+        if is_new {
+            self.unsaved = true;
+            self.notes.remove(ordinal);
+        }
+        is_new
+    }
+
+    /// Remembers a note; false if the target is settled.
+    pub(super) fn note(&mut self, ordinal: u32, note: Note) -> bool {
+        let is_live = ordinal < self.targets() && !self.is_settled(ordinal);
+        if is_live {
+            self.notes.set(ordinal, note);
+        }
+        is_live
     }
 
     pub(super) fn is_settled(&self, ordinal: u32) -> bool {
         self.settled.contains(ordinal)
     }
 
-    /// Settles the target in `queue` of the record whose targets begin at `first`.
-    pub(super) fn settle_shared(&mut self, first: u32, queue: QueueId) -> bool {
+    /// The target in `queue` of the record whose targets begin at `first`; nothing if it was settled before
+    /// the record was written. `shared` if the record has several targets.
+    pub(super) fn find(&self, first: u32, shared: bool, queue: QueueId) -> Option<u32> {
+        let last = if shared { self.lasts.next(first)? } else { first };
         let start = self.runs.partition_point(|run| run.end <= first);
-        let Some(found) = self.runs[start..].iter().position(|run| run.queue == queue) else { return false };
-        let begin = (start + found).checked_sub(1).map_or(0, |before| self.runs[before].end);
-        self.settle(begin.max(first))
+        let mut ordinal = first;
+        for run in &self.runs[start..] {
+            if run.queue == queue || ordinal > last {
+                return (ordinal <= last).then_some(ordinal);
+            }
+            ordinal = run.end;
+        }
+        None
     }
 
     /// Settles all targets of a queue; false if that leaves nothing to be written.
@@ -103,14 +149,18 @@ impl Group {
             }
             begin = run.end;
         }
-        let is_changed = self.settled.count() != before;
-        is_changed || self.dirty
+        if self.settled.count() != before {
+            self.unsaved = true;
+            self.forget_stale_notes();
+        }
+        self.unsaved
     }
 
-    /// The value under which the settled set is kept: a first byte 1 says that everything is settled.
+    /// The value under which the settled set is kept: a first byte 1 says that everything is settled. What a
+    /// transaction in here settles would be lost with that.
     pub(super) fn state(&self, out: &mut Vec<u8>) {
         out.clear();
-        if self.is_finished() {
+        if self.is_finished() && !self.settles_others {
             return out.push(COMPLETE);
         }
         out.push(PARTIAL);
@@ -125,6 +175,8 @@ impl Group {
 
 const PARTIAL: u8 = 0;
 const COMPLETE: u8 = 1;
+/// The state of a group that is about to be dropped.
+pub(super) const COMPLETE_STATE: &[u8] = &[COMPLETE];
 
 /// The settled set of a group as it was kept.
 pub(super) enum KeptState {
@@ -149,32 +201,37 @@ impl KeptState {
 mod tests {
     use super::*;
 
-    fn group(queues: &[u64]) -> Group {
+    fn group(records: &[&[u64]]) -> Group {
         let mut group = Group::default();
-        queues.iter().enumerate().for_each(|(at, queue)| assert_eq!(group.add(QueueId(*queue)), at as u32));
+        let mut targets = 0;
+        for record in records {
+            let record: Vec<_> = record.iter().map(|queue| (QueueId(*queue), Seq(1))).collect();
+            assert_eq!(group.add_record(&record), targets);
+            targets += record.len() as u32;
+        }
         group
     }
 
     #[test]
-    fn a_shared_record_settles_the_target_of_its_own() {
-        // Two records for the queues 1 and 2, then one for 2 and 1.
-        let mut group = group(&[1, 2, 1, 2, 2, 1]);
-        assert!(group.settle_shared(2, QueueId(2)));
-        assert!(group.is_settled(3) && group.live() == 5);
-        assert!(group.settle_shared(4, QueueId(2)));
-        assert!(group.is_settled(4), "the run of queue 2 begins before the record");
-        assert!(group.settle_shared(0, QueueId(1)));
-        assert!(!group.settle_shared(0, QueueId(1)), "twice");
-        assert!(!group.settle_shared(4, QueueId(9)));
-        assert_eq!(group.live(), 3);
+    fn a_target_is_found_in_its_own_record_only() {
+        let group = group(&[&[1, 2], &[1, 2], &[2, 1], &[1], &[3]]);
+        assert_eq!(group.find(2, true, QueueId(2)), Some(3));
+        assert_eq!(group.find(4, true, QueueId(2)), Some(4), "the run of queue 2 begins before the record");
+        assert_eq!(group.find(4, true, QueueId(1)), Some(5), "and that of queue 1 ends behind it");
+        assert_eq!(group.find(0, true, QueueId(1)), Some(0));
+        assert_eq!(group.find(0, true, QueueId(3)), None);
+        assert_eq!(group.find(6, false, QueueId(1)), Some(6));
+        assert_eq!(group.find(6, false, QueueId(3)), None, "that of the next record");
+        assert_eq!(group.find(8, true, QueueId(3)), None, "not written yet");
     }
 
     #[test]
     fn a_queue_settles_as_a_whole() {
-        let mut group = group(&[7, 7, 8, 7, 2055]);
+        let mut group = group(&[&[7], &[7, 8], &[7, 2055]]);
         assert!(group.settle(1));
         assert!(group.settle_queue(QueueId(7)));
-        assert!(!group.settle_queue(QueueId(7)));
+        group.unsaved = false;
+        assert!(!group.settle_queue(QueueId(7)), "written, and nothing changed since");
         assert_eq!(group.live(), 2);
         assert!(!group.settle_queue(QueueId(9)));
         assert!(!group.settle_queue(QueueId(8 + 64 * FILTER_WORDS)), "the filter errs, the runs do not");

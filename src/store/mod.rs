@@ -4,6 +4,7 @@
 //! When [`Progress::durable`] has reached it, all of these operations would survive a loss of power, and only
 //! then may a publisher be told. Settlements gate nothing: they are written some 100 ms later, so after a
 //! crash a message that was acked just before may be delivered again; one that was confirmed is never lost.
+//! A [`Note`] is as late.
 //!
 //! ```text
 //! submit → inbox → committer → log → sync → progress
@@ -13,6 +14,10 @@
 //! A message is written once for all its queues, into chunks of a few hundred KiB, which lie in groups that
 //! are removed whole when everything in them is settled. A message that is settled everywhere before its turn
 //! to be written is never written.
+//!
+//! Operations that are submitted together are committed together. So who appends a copy of a message and
+//! settles the original in one submission cannot lose it; who must not see one without the other after a
+//! crash makes them a [`Transaction`].
 //!
 //! What the store does not do: it knows no exchange, queue type or policy; a definition is bytes to it. It
 //! does not order the messages of a queue; whoever recovers sorts by [`Seq`]. It does not limit what is
@@ -24,6 +29,7 @@
 mod chunk;
 mod committer;
 mod directory_lock;
+mod early;
 mod error;
 mod failing_log;
 mod group;
@@ -31,6 +37,7 @@ mod keys;
 mod log;
 mod memory_log;
 mod no_log;
+mod notes;
 mod queues;
 mod record;
 mod recovery;
@@ -38,6 +45,7 @@ mod settled;
 mod sled_log;
 mod slot;
 mod thread;
+mod transaction;
 mod watermark;
 
 #[cfg(test)]
@@ -46,9 +54,11 @@ mod tests;
 pub use chunk::Damage;
 pub use committer::SETTLE_EVERY_MS;
 pub use error::StoreError;
+pub use notes::Note;
 pub use record::Targets;
-pub use recovery::{Recovered, Recovery, Torn};
+pub use recovery::{Recovered, RecoveredTarget, Recovery, Torn};
 pub use thread::Stepper;
+pub use transaction::{TRANSACTION_TARGETS_MAX, Transaction};
 
 /// What tests and the simulation put below a [`Store`].
 pub mod testing {
@@ -107,6 +117,21 @@ pub enum Op {
         /// The same message as in its append, not one of the same parts.
         message: Message,
     },
+    /// What is to be remembered of the message in that queue, instead of an older note. It gates nothing, is
+    /// written with the settlements and lost with them in a crash. It may overtake its append; one that comes
+    /// behind its settlement is dropped.
+    Note {
+        /// One of the targets of its append.
+        queue: QueueId,
+        /// The number of the message in the queue.
+        seq: Seq,
+        /// The same message as in its append, not one of the same parts.
+        message: Message,
+        /// Replaces all of the older note.
+        note: Note,
+    },
+    /// Appends and settlements that a crash leaves all or not at all; see [`TRANSACTION_TARGETS_MAX`].
+    Transaction(Box<Transaction>),
     /// The queue is deleted: none of its messages is recovered any more, also none that is appended later.
     /// Ids are never reused.
     Forget {
@@ -152,7 +177,7 @@ impl Store {
     /// Opens the database in `dir`, or makes it, and starts the commit thread.
     ///
     /// # Errors
-    /// When another process has it, when it is damaged or of a newer version, and when the system refuses
+    /// When another process has it, when it is damaged or of another format, and when the system refuses
     /// a file or the thread.
     pub fn open(dir: &Path) -> Result<(Store, Recovery), StoreError> {
         // sled panics when its files are damaged; what it leaves behind is dropped with the error.

@@ -37,6 +37,15 @@ impl Settled {
         self.words.get(ordinal as usize / 64).is_some_and(|word| word & (1 << (ordinal % 64)) != 0)
     }
 
+    /// The first ordinal in the set that is not below `from`.
+    pub(super) fn next(&self, from: u32) -> Option<u32> {
+        let first = from as usize / 64;
+        let masked = self.words.get(first)? & (u64::MAX << (from % 64));
+        let rest = self.words.iter().skip(first + 1).copied();
+        let found = std::iter::once(masked).chain(rest).zip(first..).find(|(word, _)| *word != 0);
+        found.map(|(word, at)| at as u32 * 64 + word.trailing_zeros())
+    }
+
     pub(super) fn count(&self) -> u32 {
         self.count
     }
@@ -88,6 +97,7 @@ mod tests {
                 prop_assert_eq!(set.count() as usize, naive.len());
                 for ordinal in 0..800 {
                     prop_assert_eq!(set.contains(ordinal), naive.contains(&ordinal));
+                    prop_assert_eq!(set.next(ordinal), naive.range(ordinal..).next().copied());
                 }
             }
         }

@@ -70,6 +70,7 @@ impl SledLog {
             source,
         })?;
         let lock = DirectoryLock::take(data_dir)?;
+        lock.wait_for(&dir.join("db"));
         let db = sled::Config::new()
             .path(&dir)
             .mode(Mode::HighThroughput)

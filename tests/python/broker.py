@@ -2,8 +2,8 @@
 its own.
 
 With AMQP_URL set, the broker at that address is used instead, to see that a test asks for no more than
-RabbitMQ gives. AMQP_RESTART may name a command that restarts it; without, tests that need a restart are
-skipped and say so.
+RabbitMQ gives. AMQP_RESTART may name a command that restarts it, AMQP_CRASH one that kills and starts it;
+without, tests that need them are skipped and say so.
 """
 
 import os
@@ -37,21 +37,25 @@ class Broker:
 
     def connect(self, **parameters):
         """A new connection; parameters are attributes of pika's connection parameters."""
-        wanted = pika.URLParameters(self.url)
-        wanted.socket_timeout = wanted.blocked_connection_timeout = PATIENCE
-        for name, value in parameters.items():
-            setattr(wanted, name, value)
-        return pika.BlockingConnection(wanted)
+        return connect(self.url, **parameters)
 
     def restart(self):
         """Ends the broker in an orderly way and starts it again on the same ports and data."""
         if "AMQP_URL" not in os.environ:
             self.stop()
             self._start()
-        elif "AMQP_RESTART" in os.environ:
-            subprocess.run(os.environ["AMQP_RESTART"], shell=True, check=True, timeout=4 * PATIENCE)
         else:
-            pytest.skip("AMQP_RESTART does not say how to restart the broker at AMQP_URL")
+            run_named_by("AMQP_RESTART", "how to restart")
+
+    def crash(self):
+        """Kills the broker, which has no time for anything, and starts it again on the same ports and data."""
+        if "AMQP_URL" not in os.environ:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._reader.join(PATIENCE)
+            self._start()
+        else:
+            run_named_by("AMQP_CRASH", "how to kill and start")
 
     def stop(self):
         """Asks the process to end, and expects that it succeeds."""
@@ -102,6 +106,22 @@ class Broker:
                     changed.notify_all()
         with changed:
             changed.notify_all()
+
+
+def run_named_by(variable, purpose):
+    """Runs the command that an environment variable names; without it, the test is skipped."""
+    if variable not in os.environ:
+        pytest.skip(f"{variable} does not say {purpose} the broker at AMQP_URL")
+    subprocess.run(os.environ[variable], shell=True, check=True, timeout=4 * PATIENCE)
+
+
+def connect(url, **parameters):
+    """A new connection to the broker at an address."""
+    wanted = pika.URLParameters(url)
+    wanted.socket_timeout = wanted.blocked_connection_timeout = PATIENCE
+    for name, value in parameters.items():
+        setattr(wanted, name, value)
+    return pika.BlockingConnection(wanted)
 
 
 def free_ports(count):

@@ -1,8 +1,10 @@
 """Fixtures: one broker for the run, fresh connections and names for each test."""
 
 import uuid
+from contextlib import suppress
 
 import pytest
+from pika.exceptions import AMQPConnectionError
 
 from broker import Broker
 
@@ -26,8 +28,10 @@ def connect(broker):
 
     yield connect
     for connection in connections:
-        if connection.is_open:
-            connection.close()
+        # A test may have ended the broker that it was connected to.
+        with suppress(AMQPConnectionError):
+            if connection.is_open:
+                connection.close()
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ impl Peer {
     pub fn hear(&mut self, event: Event, oracle: &mut Oracle) {
         match event {
             Event::Confirm { channel, tag, multiple } => self.hear_confirm(channel, tag, multiple, oracle),
+            Event::Refused { channel, tag, multiple } => {
+                panic!("no queue is limited here, and channel {channel} got a nack: {tag}, {multiple}")
+            }
             Event::Content { channel, method, properties, body } => match *method {
                 AMQPClass::Basic(Basic::Deliver(deliver)) => {
                     self.hear_delivery(channel, &deliver, &properties, &body, oracle);

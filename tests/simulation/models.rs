@@ -48,6 +48,8 @@ pub struct Entry {
     pub position: u64,
     /// Written to a client in this life of the broker.
     pub handed: bool,
+    /// Written to a client in an earlier life; the broker may remember.
+    pub handed_before: bool,
     pub held: bool,
     /// It may have gone since it was last with a consumer.
     pub blurred: bool,
@@ -146,6 +148,7 @@ impl QueueModel {
         self.entries.retain(|_, entry| there && entry.persistent);
         for entry in self.entries.values_mut() {
             entry.may_be_back = entry.presence == Presence::Gone && !entry.settled_on_disk;
+            entry.handed_before |= entry.handed;
             (entry.handed, entry.held) = (false, false);
             entry.presence = match entry.presence {
                 Presence::Gone if entry.settled_on_disk => Presence::Gone,

@@ -12,6 +12,8 @@ pub enum Event {
     Method(u16, Box<AMQPClass>),
     /// Publishes are safe.
     Confirm { channel: u16, tag: u64, multiple: bool },
+    /// Publishes were refused.
+    Refused { channel: u16, tag: u64, multiple: bool },
     /// A message, under the method that brings it.
     Content { channel: u16, method: Box<AMQPClass>, properties: Vec<u8>, body: Vec<u8> },
 }
@@ -48,6 +50,9 @@ impl Reader {
                     match method::decode(payload).expect("the broker writes methods") {
                         Method::Ack { delivery_tag: tag, multiple } => {
                             events.push(Event::Confirm { channel, tag, multiple });
+                        }
+                        Method::Nack { delivery_tag: tag, multiple, .. } => {
+                            events.push(Event::Refused { channel, tag, multiple });
                         }
                         Method::Other(method) if has_content(&method) => {
                             self.partial = Some(Partial { channel, method, header: None, body: Vec::new() });

@@ -290,8 +290,11 @@ impl World {
                 for (tag, consumer) in &state.consumers {
                     let full = consumer.prefetch != 0 && state.unacked_of(tag) >= consumer.prefetch.into();
                     let limited = state.global != 0 && state.consumed() >= state.global.into();
-                    let ready =
-                        self.life.broker.queue(consumer.queue).map_or(0, |queue| queue.figures().ready);
+                    let ready = self
+                        .life
+                        .broker
+                        .queue(consumer.queue)
+                        .map_or(0, |queue| queue.figures().ready.messages);
                     assert!(
                         ready == 0 || (!consumer.no_ack && (full || limited)),
                         "{ready} messages of {:?} wait, and consumer {tag} of peer {number} has room",
@@ -336,7 +339,12 @@ impl World {
         }
         for queue in self.vhost().topology().load().queues() {
             let figures = queue.figures();
-            assert_eq!((figures.ready, figures.unacked), (0, 0), "queue {}", queue.definition().name);
+            assert_eq!(
+                (figures.ready.messages, figures.unacked.messages),
+                (0, 0),
+                "queue {}",
+                queue.definition().name
+            );
         }
     }
 

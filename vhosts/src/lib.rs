@@ -7,7 +7,10 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod copies;
+pub mod dead_letter;
 pub mod exchange;
+pub mod headers;
 mod ids;
 pub mod message;
 pub mod permissions;
@@ -24,6 +27,6 @@ pub use ids::{ConnectionId, DeliveryId, Moment, QueueId, Seq};
 pub use message::{Message, MessageBuilder};
 pub use permissions::{Access, Permissions};
 pub use queue::Queue;
-pub use queue_definition::QueueDefinition;
+pub use queue_definition::{ConsumerArguments, QueueDefinition, QueueType, consumer_arguments};
 pub use refusal::{Name, Refusal, Resource};
 pub use topology::{Binding, Change, QueueHandle, Topology};

@@ -10,11 +10,26 @@
 //! one is copied once, on purpose: a 16-byte body that kept its read buffer alive would cost a thousand
 //! times its size while it waits in a queue, and counting its references costs more than copying it.
 //!
+//! A message that is to be another one ([`Message::with_reply_to`], a dead letter) is made anew; a large body
+//! is shared with the old one.
+//!
 //! Invariant: the property list was walked once, so [`Message::properties`] cannot fail.
 
+mod builder;
+mod marks;
+
+pub use builder::{Chunk, MessageBuilder};
+pub use marks::Marks;
+
 use crate::Moment;
-use crate::properties::{Malformed, Properties};
+use crate::copies::{self, BCC, CC};
+use crate::headers::{self, TableWriter, Value};
+use crate::properties::{Edit, Malformed, Properties, push_short};
+use crate::queue::History;
 use bytes::{BufMut, Bytes, BytesMut};
+use marks::Packed;
+use std::borrow::Cow;
+use std::iter;
 use std::sync::atomic::AtomicU64;
 use triomphe::ThinArc;
 
@@ -29,28 +44,13 @@ pub struct Message(ThinArc<Facts, u8>);
 struct Facts {
     /// Bytes of exchange and routing key together, with their length octets.
     address_len: u16,
-    marks: Marks,
+    marks: Packed,
     properties_len: u32,
     body_len: u64,
     arrived: Moment,
     /// The body when it is not inline.
-    chunks: Option<Box<[Bytes]>>,
+    chunks: Option<ThinArc<(), Bytes>>,
     store_slot: AtomicU64,
-}
-
-/// What is known of a message without looking into its properties.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Asks to survive a restart (delivery mode 2).
-    pub persistent: bool,
-    /// Has an `expiration`.
-    pub expires: bool,
-    /// Has a `priority`, and which.
-    pub priority: Option<u8>,
-    /// Has a `BCC` header, which nobody may see.
-    pub has_bcc: bool,
-    /// Was dead-lettered: its `x-death` header was written by this broker, not by a client.
-    pub died: bool,
 }
 
 impl Message {
@@ -67,14 +67,8 @@ impl Message {
         properties: &[u8],
         body: &[u8],
     ) -> Result<Message, Malformed> {
-        let mut address = Vec::with_capacity(2 + exchange.len() + routing_key.len());
-        for part in [exchange.as_bytes(), routing_key] {
-            assert!(part.len() <= 255, "a short string has at most 255 bytes");
-            address.push(part.len() as u8);
-            address.extend_from_slice(part);
-        }
         let mut builder = MessageBuilder::default();
-        builder.address(&address);
+        builder.address(&address_of(exchange.as_bytes(), routing_key));
         builder.header(properties, body.len() as u64)?;
         builder.push(Chunk::Borrowed(body));
         Ok(builder.finish(Moment(0)))
@@ -101,6 +95,24 @@ impl Message {
         &address[usize::from(address[0]) + 2..]
     }
 
+    /// Shows all keys that it is routed by: its routing key, then those of `CC`, then those of `BCC`.
+    pub fn each_routing_key(&self, visit: &mut impl FnMut(&[u8])) {
+        visit(self.routing_key());
+        if self.marks().has_copies {
+            self.copies(CC).chain(self.copies(BCC)).for_each(visit);
+        }
+    }
+
+    /// The keys that everybody may see: its routing key, then those of `CC`.
+    pub(crate) fn visible_keys(&self) -> impl Iterator<Item = &[u8]> {
+        iter::once(self.routing_key()).chain(self.copies(CC))
+    }
+
+    fn copies(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        let headers = if self.marks().has_copies { self.properties().headers } else { None };
+        headers.into_iter().flat_map(move |headers| copies::keys(headers, name))
+    }
+
     /// Property flags and list, as in a content header behind the body size.
     #[must_use]
     pub fn raw_properties(&self) -> &[u8] {
@@ -114,6 +126,62 @@ impl Message {
         Properties::parse(self.raw_properties()).unwrap_or_default()
     }
 
+    /// The raw properties as a consumer sees them, to whom it comes with that history: without `BCC`, and
+    /// with `x-acquired-count` and `x-delivery-count` where there is something to count.
+    #[must_use]
+    pub fn delivered_properties(&self, history: History) -> Cow<'_, [u8]> {
+        if !self.marks().has_bcc && history.acquired == 0 {
+            return Cow::Borrowed(self.raw_properties());
+        }
+        let counts = [(ACQUIRED_COUNT, history.acquired), (DELIVERY_COUNT, history.failed)];
+        let counts = || counts.iter().filter(|(_, count)| *count > 0);
+        let hidden = |name: &[u8]| name == BCC.as_bytes() || counts().any(|(count, _)| *count == name);
+        let old = self.properties().headers.unwrap_or(headers::EMPTY);
+        let mut new = TableWriter::keeping(old, |name| !hidden(name));
+        counts().for_each(|(name, count)| new.add(name, Value::Long((*count).into())));
+        Cow::Owned(self.edited(&Edit { headers: Some(&new.finish()), ..Edit::default() }))
+    }
+
+    /// The same message with another address for replies.
+    ///
+    /// # Panics
+    /// When `reply_to` is longer than 255 bytes.
+    #[must_use]
+    pub fn with_reply_to(&self, reply_to: &[u8]) -> Message {
+        let edit = Edit { reply_to: Some(reply_to), ..Edit::default() };
+        self.rewritten(self.address(), &edit, self.marks(), self.arrived())
+    }
+
+    /// Another message with the same body, and with properties that differ by `edit`.
+    pub(crate) fn rewritten(
+        &self,
+        address: &[u8],
+        edit: &Edit<'_>,
+        marks: Marks,
+        arrived: Moment,
+    ) -> Message {
+        let old = &self.0.header.header;
+        let properties = self.edited(edit);
+        let inline = match self.body() {
+            Body::Inline(bytes) => bytes,
+            Body::Chunks(_) => &[],
+        };
+        let facts = Facts {
+            address_len: address.len() as u16,
+            marks: marks.into(),
+            properties_len: properties.len() as u32,
+            body_len: old.body_len,
+            arrived,
+            chunks: old.chunks.clone(),
+            store_slot: AtomicU64::new(0),
+        };
+        Message(ThinArc::from_header_and_slice(facts, &[address, &properties, inline].concat()))
+    }
+
+    fn edited(&self, edit: &Edit<'_>) -> Vec<u8> {
+        edit.apply(self.raw_properties()).unwrap_or_else(|Malformed| self.raw_properties().to_vec())
+    }
+
     /// Whether it asks to survive a restart (delivery mode 2).
     #[must_use]
     pub fn persistent(&self) -> bool {
@@ -123,7 +191,7 @@ impl Message {
     /// What is known of it without looking into its properties.
     #[must_use]
     pub fn marks(&self) -> Marks {
-        self.0.header.header.marks
+        self.0.header.header.marks.into()
     }
 
     /// When it was published, or dead-lettered.
@@ -143,7 +211,7 @@ impl Message {
     pub fn body(&self) -> Body<'_> {
         let facts = &self.0.header.header;
         match &facts.chunks {
-            Some(chunks) => Body::Chunks(chunks),
+            Some(chunks) => Body::Chunks(&chunks.slice),
             None => Body::Inline(&self.0.slice[facts.address_len as usize + facts.properties_len as usize..]),
         }
     }
@@ -169,6 +237,20 @@ impl Message {
     }
 }
 
+const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
+const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
+
+/// Exchange and routing key as two short strings.
+///
+/// # Panics
+/// When one of them is longer than 255 bytes.
+pub(crate) fn address_of(exchange: &[u8], routing_key: &[u8]) -> Vec<u8> {
+    let mut address = Vec::with_capacity(2 + exchange.len() + routing_key.len());
+    push_short(&mut address, exchange);
+    push_short(&mut address, routing_key);
+    address
+}
+
 /// A body where it lies.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
@@ -176,146 +258,6 @@ pub enum Body<'a> {
     Inline(&'a [u8]),
     /// In the buffers that it was read into.
     Chunks(&'a [Bytes]),
-}
-
-/// A piece of a body as it arrives.
-#[derive(Debug)]
-pub enum Chunk<'a> {
-    /// Will be copied.
-    Borrowed(&'a [u8]),
-    /// Will be kept without copying, if the whole body is over [`INLINE_BODY_MAX`].
-    Shared(Bytes),
-}
-
-impl Chunk<'_> {
-    /// Bytes of this piece.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Chunk::Borrowed(bytes) => bytes,
-            Chunk::Shared(bytes) => bytes,
-        }
-    }
-}
-
-/// Puts a message together from frames. Made once and used again for every message of a channel.
-#[derive(Debug, Default)]
-pub struct MessageBuilder {
-    /// Address, properties and an inline body.
-    bytes: Vec<u8>,
-    address_len: u16,
-    properties_len: u32,
-    marks: Marks,
-    body_len: u64,
-    /// What is still to come of the body.
-    missing: u64,
-    chunks: Vec<Bytes>,
-    /// Borrowed pieces of a large body, until a shared one or the end.
-    copied: BytesMut,
-}
-
-impl MessageBuilder {
-    /// Begins a message, forgetting an unfinished one. `address` is exchange and routing key as short strings.
-    pub fn address(&mut self, address: &[u8]) {
-        self.bytes.clear();
-        self.chunks.clear();
-        self.copied.clear();
-        self.bytes.extend_from_slice(address);
-        self.address_len = address.len() as u16;
-        (self.properties_len, self.body_len, self.missing) = (0, 0, 0);
-    }
-
-    /// Adds the content header, once, behind the address: property flags and list, and the size of the body.
-    ///
-    /// # Errors
-    /// [`Malformed`] when `properties` is not a property list.
-    pub fn header<'a>(&mut self, properties: &'a [u8], body_len: u64) -> Result<Properties<'a>, Malformed> {
-        let parsed = Properties::parse(properties)?;
-        self.marks = Marks {
-            persistent: parsed.persistent(),
-            expires: parsed.expiration.is_some(),
-            priority: parsed.priority,
-            has_bcc: false,
-            died: false,
-        };
-        self.bytes.extend_from_slice(properties);
-        self.properties_len = properties.len() as u32;
-        self.body_len = body_len;
-        self.missing = body_len;
-        Ok(parsed)
-    }
-
-    /// Marks the message as one that has a `BCC` header; behind [`header`](Self::header).
-    pub fn mark_bcc(&mut self) {
-        self.marks.has_bcc = true;
-    }
-
-    /// Marks the message as one that was dead-lettered; behind [`header`](Self::header).
-    pub fn mark_died(&mut self) {
-        self.marks.died = true;
-    }
-
-    /// Bytes of the body that have not come yet.
-    #[must_use]
-    pub fn missing(&self) -> u64 {
-        self.missing
-    }
-
-    /// Adds a piece of the body.
-    ///
-    /// # Panics
-    /// When it is longer than [`missing`](Self::missing).
-    pub fn push(&mut self, chunk: Chunk<'_>) {
-        let len = chunk.len() as u64;
-        assert!(len <= self.missing, "a body longer than announced");
-        self.missing -= len;
-        if self.body_len <= INLINE_BODY_MAX as u64 {
-            return self.bytes.extend_from_slice(chunk.as_slice());
-        }
-        match chunk {
-            Chunk::Borrowed(bytes) => self.copied.extend_from_slice(bytes),
-            Chunk::Shared(bytes) => {
-                self.seal_copied();
-                self.chunks.push(bytes);
-            }
-        }
-    }
-
-    /// The message, published at that time.
-    ///
-    /// # Panics
-    /// When a part of the body is [`missing`](Self::missing).
-    pub fn finish(&mut self, arrived: Moment) -> Message {
-        assert!(self.missing == 0, "a body shorter than announced");
-        self.seal_copied();
-        let chunks = (!self.chunks.is_empty()).then(|| self.chunks.drain(..).collect());
-        let facts = Facts {
-            address_len: self.address_len,
-            marks: self.marks,
-            properties_len: self.properties_len,
-            body_len: self.body_len,
-            arrived,
-            chunks,
-            store_slot: AtomicU64::new(0),
-        };
-        Message(ThinArc::from_header_and_slice(facts, &self.bytes))
-    }
-
-    fn seal_copied(&mut self) {
-        if !self.copied.is_empty() {
-            self.chunks.push(self.copied.split().freeze());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -333,32 +275,89 @@ mod tests {
         assert_eq!(&message.body_bytes()[..], b"hello");
     }
 
-    #[test]
-    fn large_bodies_keep_their_buffers() {
-        let buffer = Bytes::from(vec![7; INLINE_BODY_MAX]);
+    /// A message with these headers and reply-to "old", marked as the wire does.
+    fn with_headers(headers: &[u8], body: &[u8]) -> Message {
+        let edit = Edit { headers: Some(headers), reply_to: Some(b"old"), ..Edit::default() };
         let mut builder = MessageBuilder::default();
-        builder.address(b"\0\0");
-        builder.header(&[0, 0], INLINE_BODY_MAX as u64 + 3).unwrap();
-        builder.push(Chunk::Borrowed(b"a"));
-        builder.push(Chunk::Borrowed(b"bc"));
-        builder.push(Chunk::Shared(buffer.clone()));
-        let message = builder.finish(Moment(0));
-        let Body::Chunks([copied, shared]) = message.body() else { panic!("{:?}", message.body()) };
-        assert_eq!(&copied[..], b"abc");
-        assert_eq!(shared.as_ptr(), buffer.as_ptr());
-        assert_eq!(message.body_bytes().len(), INLINE_BODY_MAX + 3);
+        builder.address(&address_of(b"ex", b"rk"));
+        builder.header(&edit.apply(&[0x10, 0, 2]).unwrap(), body.len() as u64).unwrap();
+        let copies = copies::check_copies(headers).unwrap();
+        if copies.any() {
+            builder.mark_copies(copies.bcc);
+        }
+        builder.push(Chunk::Shared(Bytes::copy_from_slice(body)));
+        builder.finish(Moment(5))
+    }
+
+    fn headers_of(fields: &[(&str, Value<'_>)]) -> Vec<u8> {
+        let mut table = TableWriter::default();
+        fields.iter().for_each(|(name, value)| table.add(name.as_bytes(), *value));
+        table.finish()
+    }
+
+    const COPIES: [(&str, Value<'_>); 3] = [
+        ("BCC", Value::Array(&[Value::Text(b"secret")])),
+        ("CC", Value::Array(&[Value::Text(b"a"), Value::Long(1), Value::Text(b"b")])),
+        ("h", Value::Long(1)),
+    ];
+
+    #[test]
+    fn a_message_goes_to_its_key_then_cc_then_bcc() {
+        let keys = |message: &Message| {
+            let mut keys = Vec::new();
+            message.each_routing_key(&mut |key| keys.push(String::from_utf8_lossy(key).into_owned()));
+            keys
+        };
+        assert_eq!(keys(&with_headers(&headers_of(&COPIES), b"")), ["rk", "a", "b", "secret"]);
+        assert_eq!(keys(&with_headers(&headers_of(&COPIES[2..]), b"")), ["rk"]);
     }
 
     #[test]
-    fn a_builder_forgets_what_was_unfinished() {
-        let mut builder = MessageBuilder::default();
-        builder.address(b"\0\0");
-        builder.header(&[0, 0], 5).unwrap();
-        builder.push(Chunk::Borrowed(b"ab"));
-        builder.address(b"\0\x01k");
-        builder.header(&[0, 0], 0).unwrap();
-        let message = builder.finish(Moment(0));
-        assert_eq!(message.body_len(), 0);
-        assert_eq!(message.routing_key(), b"k");
+    fn no_consumer_sees_bcc() {
+        // Seen on 4.3.6: {CC: ['b'], BCC: ['c'], h: 1} comes as {CC: ['b'], h: 1}, and {BCC: ['q']} as {}.
+        let message = with_headers(&headers_of(&COPIES), b"");
+        let seen = message.delivered_properties(History::default());
+        assert_eq!(Properties::parse(&seen).unwrap().headers, Some(&headers_of(&COPIES[1..])[..]));
+        let message = with_headers(&headers_of(&COPIES[..1]), b"");
+        let seen = message.delivered_properties(History::default());
+        assert_eq!(Properties::parse(&seen).unwrap().headers, Some(headers::EMPTY));
+        assert_eq!(Properties::parse(&seen).unwrap().reply_to, Some(&b"old"[..]));
+    }
+
+    #[test]
+    fn returns_are_counted_in_headers() {
+        // Seen on 4.3.6, quorum queues: a nack adds x-acquired-count 1, a reject x-delivery-count 1 too.
+        let sent =
+            [("x-acquired-count", Value::Text(b"?")), ("x-delivery-count", Value::Text(b"?")), COPIES[2]];
+        let message = with_headers(&headers_of(&sent), b"");
+        let seen = |history| message.delivered_properties(history);
+        assert!(matches!(seen(History::default()), Cow::Borrowed(raw) if raw == message.raw_properties()));
+        let returned = [sent[1], sent[2], ("x-acquired-count", Value::Long(1))];
+        let history = History::default().returned();
+        assert_eq!(Properties::parse(&seen(history)).unwrap().headers, Some(&headers_of(&returned)[..]));
+        let failed = [sent[2], ("x-acquired-count", Value::Long(2)), ("x-delivery-count", Value::Long(1))];
+        let history = history.failed();
+        assert_eq!(Properties::parse(&seen(history)).unwrap().headers, Some(&headers_of(&failed)[..]));
+
+        let bare = Message::new("", b"", &[0, 0], b"").unwrap();
+        let counted = headers_of(&[("x-acquired-count", Value::Long(1))]);
+        let seen = bare.delivered_properties(History::default().returned());
+        assert_eq!(seen[..], [&[0x20, 0][..], &counted].concat());
+    }
+
+    #[test]
+    fn another_reply_to_changes_nothing_else() {
+        for body in [&b"small"[..], &[7; INLINE_BODY_MAX + 1]] {
+            let message = with_headers(&headers_of(&COPIES), body);
+            let new = message.with_reply_to(b"new one");
+            let changed = Properties { reply_to: Some(b"new one"), ..message.properties() };
+            assert_eq!(new.properties(), changed);
+            assert_eq!(new.address(), message.address());
+            assert_eq!((new.marks(), new.arrived()), (message.marks(), message.arrived()));
+            assert_eq!((new.body_len(), new.body_bytes()), (message.body_len(), message.body_bytes()));
+            if let (Body::Chunks([new]), Body::Chunks([old])) = (new.body(), message.body()) {
+                assert_eq!(new.as_ptr(), old.as_ptr());
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Basic properties, read in place.
+//! Basic properties, read in place and written anew.
 //!
 //! A content header is kept as the bytes that the publisher sent and is sent on as such; this module finds
 //! single fields in it. It does not decode header tables: that is [`Properties::headers`]' caller's choice.
@@ -90,12 +90,104 @@ impl<'a> Properties<'a> {
         if cursor.0.is_empty() { Ok(properties) } else { Err(Malformed) }
     }
 
+    /// Its own time to live in milliseconds; none for what is no number, which nobody lets in.
+    #[must_use]
+    pub fn expiration_ms(&self) -> Option<u64> {
+        // Signed: RabbitMQ takes `-0` for 0.
+        let number: i64 = std::str::from_utf8(self.expiration?).ok()?.parse().ok()?;
+        u64::try_from(number).ok()
+    }
+
     /// Whether the message is to survive a restart in a durable queue.
     #[must_use]
     pub fn persistent(&self) -> bool {
         self.delivery_mode == Some(2)
     }
 }
+
+/// What is to be different in a new property list made from an old one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edit<'a> {
+    /// This header table, its length octets included, instead of the old one or none.
+    pub headers: Option<&'a [u8]>,
+    /// This address for replies, of at most 255 bytes, instead of the old one or none.
+    pub reply_to: Option<&'a [u8]>,
+    /// No `expiration`.
+    pub without_expiration: bool,
+}
+
+impl Edit<'_> {
+    /// The new list. What is not to be different keeps its bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the old list is cut off; it was not if [`Properties::parse`] took it.
+    ///
+    /// # Panics
+    /// When `reply_to` is longer than 255 bytes.
+    pub fn apply(&self, list: &[u8]) -> Result<Vec<u8>, Malformed> {
+        let mut cursor = Cursor(list);
+        let old_flags = u16::from_be_bytes(cursor.array()?);
+        let before = cursor.fields(old_flags, &BEFORE_HEADERS)?;
+        let headers = cursor.fields(old_flags, &[(flag::HEADERS, Shape::Table)])?;
+        let between = cursor.fields(old_flags, &AFTER_HEADERS)?;
+        let reply_to = cursor.fields(old_flags, &[(flag::REPLY_TO, Shape::Short)])?;
+        let expiration = cursor.fields(old_flags, &[(flag::EXPIRATION, Shape::Short)])?;
+
+        let mut new = Vec::with_capacity(list.len() + self.added_len());
+        new.extend_from_slice(&self.flags(old_flags).to_be_bytes());
+        new.extend_from_slice(before);
+        new.extend_from_slice(self.headers.unwrap_or(headers));
+        new.extend_from_slice(between);
+        match self.reply_to {
+            Some(address) => push_short(&mut new, address),
+            None => new.extend_from_slice(reply_to),
+        }
+        if !self.without_expiration {
+            new.extend_from_slice(expiration);
+        }
+        new.extend_from_slice(cursor.0);
+        Ok(new)
+    }
+
+    fn flags(&self, old: u16) -> u16 {
+        let set = |flag, wanted: bool| if wanted { flag } else { 0 };
+        let cleared = set(flag::EXPIRATION, self.without_expiration);
+        let added = set(flag::HEADERS, self.headers.is_some()) | set(flag::REPLY_TO, self.reply_to.is_some());
+        (old & !cleared) | added
+    }
+
+    fn added_len(&self) -> usize {
+        self.headers.map_or(0, <[u8]>::len) + self.reply_to.map_or(0, |address| 1 + address.len())
+    }
+}
+
+/// Appends a short string.
+///
+/// # Panics
+/// When it is longer than 255 bytes.
+pub(crate) fn push_short(out: &mut Vec<u8>, bytes: &[u8]) {
+    assert!(bytes.len() <= 255, "a short string has at most 255 bytes");
+    out.push(bytes.len() as u8);
+    out.extend_from_slice(bytes);
+}
+
+/// How long a field is.
+#[derive(Clone, Copy)]
+enum Shape {
+    Octet,
+    Short,
+    Table,
+}
+
+const BEFORE_HEADERS: [(u16, Shape); 2] =
+    [(flag::CONTENT_TYPE, Shape::Short), (flag::CONTENT_ENCODING, Shape::Short)];
+
+/// Up to the address for replies.
+const AFTER_HEADERS: [(u16, Shape); 3] = [
+    (flag::DELIVERY_MODE, Shape::Octet),
+    (flag::PRIORITY, Shape::Octet),
+    (flag::CORRELATION_ID, Shape::Short),
+];
 
 struct Cursor<'a>(&'a [u8]);
 
@@ -128,11 +220,87 @@ impl<'a> Cursor<'a> {
         let len = u32::from_be_bytes(*self.0.first_chunk().ok_or(Malformed)?);
         self.take(4 + len as usize)
     }
+
+    /// The bytes of those of these fields that are there.
+    fn fields(&mut self, flags: u16, fields: &[(u16, Shape)]) -> Result<&'a [u8], Malformed> {
+        let start = self.0;
+        for (_, shape) in fields.iter().filter(|(flag, _)| flags & flag != 0) {
+            match shape {
+                Shape::Octet => self.take(1)?,
+                Shape::Short => self.short()?,
+                Shape::Table => self.table()?,
+            };
+        }
+        Ok(&start[..start.len() - self.0.len()])
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// The fields of the basic class in their order, each there or not, and with their flags in front.
+    fn any_list() -> impl Strategy<Value = (u16, Vec<Vec<u8>>)> {
+        let short = || {
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| {
+                let mut field = Vec::new();
+                push_short(&mut field, &bytes);
+                field
+            })
+        };
+        let octet = || prop::collection::vec(any::<u8>(), 1);
+        let table = Just(vec![0, 0, 0, 3, 1, b'h', b'V']);
+        let time = prop::collection::vec(any::<u8>(), 8);
+        let fields = (
+            (short(), short(), table, octet(), octet(), short(), short()),
+            (short(), short(), time, short(), short(), short(), short()),
+        );
+        (any::<u16>(), fields).prop_map(|(flags, ((a, b, c, d, e, f, g), (h, i, j, k, l, m, n)))| {
+            (flags & !3, vec![a, b, c, d, e, f, g, h, i, j, k, l, m, n])
+        })
+    }
+
+    fn write(flags: u16, fields: &[Vec<u8>]) -> Vec<u8> {
+        let there = fields.iter().enumerate().filter(|(place, _)| flags & (1 << (15 - place)) != 0);
+        flags.to_be_bytes().into_iter().chain(there.flat_map(|(_, field)| field.clone())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_changes_what_it_names((flags, fields) in any_list(), which in 0..8u8) {
+            let headers = (which & 1 != 0).then_some(&[0, 0, 0, 0][..]);
+            let reply_to = (which & 2 != 0).then_some(&b"there"[..]);
+            let edit = Edit { headers, reply_to, without_expiration: which & 4 != 0 };
+
+            let (mut new_flags, mut new_fields) = (flags, fields.clone());
+            if let Some(headers) = headers {
+                new_flags |= flag::HEADERS;
+                new_fields[2] = headers.to_vec();
+            }
+            if reply_to.is_some() {
+                new_flags |= flag::REPLY_TO;
+                new_fields[6] = b"\x05there".to_vec();
+            }
+            if edit.without_expiration {
+                new_flags &= !flag::EXPIRATION;
+            }
+            let new = edit.apply(&write(flags, &fields)).unwrap();
+            prop_assert_eq!(&new, &write(new_flags, &new_fields));
+            prop_assert!(Properties::parse(&new).is_ok());
+        }
+
+        #[test]
+        fn what_is_parsed_can_be_edited(list in prop::collection::vec(any::<u8>(), 0..30)) {
+            let edit = Edit { headers: Some(&[0; 4]), reply_to: Some(b"a"), without_expiration: true };
+            if Properties::parse(&list).is_ok() {
+                prop_assert!(Properties::parse(&edit.apply(&list).unwrap()).is_ok());
+                prop_assert_eq!(Edit::default().apply(&list), Ok(list));
+            } else {
+                _ = edit.apply(&list);
+            }
+        }
+    }
 
     #[test]
     fn fields_are_found_behind_others() {

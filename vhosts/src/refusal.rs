@@ -1,5 +1,6 @@
 //! Why a virtual host refuses an operation. `rabbit-compat` has the code and the words for each.
 
+use crate::QueueType;
 use amq_protocol_types::AMQPValue;
 use exchanges::BindError;
 use std::fmt;
@@ -59,7 +60,7 @@ pub enum Refusal {
         /// As it is.
         current: Option<AMQPValue>,
     },
-    /// An argument has a value of a wrong type or out of its range.
+    /// An argument of a queue, or of a consumer of it, has a value of a wrong type or out of its range.
     InvalidArgument {
         /// The queue.
         queue: Name,
@@ -68,6 +69,15 @@ pub enum Refusal {
         /// What is wrong with it.
         flaw: Flaw,
     },
+    /// A queue of that type can not have that property.
+    InvalidProperty {
+        /// The queue.
+        queue: Name,
+        /// `auto-delete`, `exclusive-owner` or `non-durable`.
+        property: &'static str,
+    },
+    /// Queues of that type must be given a name.
+    ServerNamed(QueueType),
     /// An argument that must be a string is not.
     NotAString {
         /// What it was for.
@@ -79,8 +89,6 @@ pub enum Refusal {
         /// Its value.
         value: AMQPValue,
     },
-    /// A feature that this broker does not have.
-    NotImplemented(String),
     /// No exchange type of that name.
     UnknownExchangeType(String),
     /// A new name begins with `amq.`.
@@ -91,6 +99,8 @@ pub enum Refusal {
     SystemExchange(Name),
     /// Clients can not publish to an internal exchange.
     Internal(Name),
+    /// A queue of a transaction takes no more messages.
+    Full(Name),
     /// Deleting was asked for only if unused.
     InUse(Resource, Name),
     /// Deleting was asked for only if empty.
@@ -110,17 +120,52 @@ pub enum Refusal {
     },
 }
 
-/// What is wrong with a queue argument.
+/// What is wrong with an argument of a queue or of a consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Flaw {
     /// Not of a type that the argument takes.
     UnacceptableType(AMQPValue),
+    /// Not an integer.
+    NotAnInteger(AMQPValue),
+    /// Less than zero.
+    Negative(i64),
+    /// Zero, where there must be some.
+    Zero,
+    /// A longer time than there can be.
+    TooLarge(u64),
+    /// More than there can be.
+    MaxExceeded(u64),
+    /// Too long for a name or a routing key, or not UTF-8 where it must be.
+    NotAShortString,
     /// No queue type of that name.
     UnsupportedQueueType(String),
     /// Not a version of classic queues that there is.
-    UnsupportedQueueVersion(i64),
+    UnsupportedQueueVersion(u64),
     /// Not a way to place queues.
-    LeaderLocator,
-    /// For queues of another type.
-    OfAnotherQueueType,
+    QueueLocator,
+    /// Not a way to deal with too many messages.
+    Overflow,
+    /// Neither at most once nor at least once.
+    DeadLetterStrategy,
+    /// A routing key for dead messages, and no exchange for them.
+    RoutingKeyWithoutExchange,
+    /// No such kind of messages that wait before they are ready again.
+    DelayedRetryType,
+    /// Not a number from 1 to 1000.
+    DelayedRetryMultiplier,
+    /// Not one to 32 times.
+    DelayedRetryLevels,
+    /// The longest wait is shorter than the shortest.
+    DelayedRetryMaxBelowMin {
+        /// Milliseconds.
+        max: u64,
+        /// Milliseconds.
+        min: u64,
+    },
+    /// It means nothing without another argument.
+    Requires(&'static str),
+    /// It cannot be together with another argument.
+    Excludes(&'static str),
+    /// Queues of this type do not take it.
+    OfAnotherQueueType(QueueType),
 }

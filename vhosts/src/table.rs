@@ -25,64 +25,48 @@ pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
 /// # Errors
 /// As [`check`].
 pub fn check_fields(bytes: &[u8]) -> Result<(), Malformed> {
-    let mut walk = Walk { bytes, at: 0 };
+    let mut at = 0;
     // The ends of the tables and arrays that the walk is inside of, and whether their items have names.
     let mut inside = vec![(bytes.len(), true)];
     while let Some(&(end, named)) = inside.last() {
-        if walk.at == end {
+        if at == end {
             inside.pop();
             continue;
         }
         if named {
-            let name = walk.octet()?;
-            walk.skip(name.into())?;
+            at += 1 + usize::from(bytes[at]);
         }
-        match walk.octet()? {
-            b'V' => {}
-            b't' | b'b' | b'B' => walk.skip(1)?,
-            b's' | b'u' | b'U' => walk.skip(2)?,
-            b'I' | b'i' | b'f' => walk.skip(4)?,
-            b'D' => walk.skip(5)?,
-            b'l' | b'L' | b'd' | b'T' => walk.skip(8)?,
-            b'S' | b'x' => {
-                let length = walk.length()?;
-                walk.skip(length)?;
-            }
+        let value = bytes.get(at..end).ok_or(Malformed)?;
+        let len = value_len(value)?;
+        match value[0] {
             nested @ (b'F' | b'A') if inside.len() < DEPTH_MAX => {
-                let length = walk.length()?;
-                inside.push((walk.at + length, nested == b'F'));
+                inside.push((at + len, nested == b'F'));
+                at += 5;
             }
-            _ => return Err(Malformed),
-        }
-        if inside.last().is_some_and(|(inner, _)| *inner > end || walk.at > *inner) {
-            return Err(Malformed);
+            b'F' | b'A' => return Err(Malformed),
+            _ => at += len,
         }
     }
     Ok(())
 }
 
-struct Walk<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Walk<'_> {
-    fn octet(&mut self) -> Result<u8, Malformed> {
-        let octet = *self.bytes.get(self.at).ok_or(Malformed)?;
-        self.at += 1;
-        Ok(octet)
-    }
-
-    fn length(&mut self) -> Result<usize, Malformed> {
-        let rest = self.bytes.get(self.at..).ok_or(Malformed)?;
-        self.at += 4;
-        Ok(u32::from_be_bytes(*rest.first_chunk().ok_or(Malformed)?) as usize)
-    }
-
-    fn skip(&mut self, octets: usize) -> Result<(), Malformed> {
-        self.at += octets;
-        if self.at <= self.bytes.len() { Ok(()) } else { Err(Malformed) }
-    }
+/// Octets of the value at the start of `bytes`: its type octet and all that is nested in it included.
+///
+/// # Errors
+/// [`Malformed`] when it is cut off, or of an unknown type. What is nested in it is not looked at.
+pub(crate) fn value_len(bytes: &[u8]) -> Result<usize, Malformed> {
+    let (kind, rest) = bytes.split_first().ok_or(Malformed)?;
+    let len = match kind {
+        b'V' => 0,
+        b't' | b'b' | b'B' => 1,
+        b's' | b'u' | b'U' => 2,
+        b'I' | b'i' | b'f' => 4,
+        b'D' => 5,
+        b'l' | b'L' | b'd' | b'T' => 8,
+        b'S' | b'x' | b'F' | b'A' => 4 + u32::from_be_bytes(*rest.first_chunk().ok_or(Malformed)?) as usize,
+        _ => return Err(Malformed),
+    };
+    if len <= rest.len() { Ok(1 + len) } else { Err(Malformed) }
 }
 
 #[cfg(test)]

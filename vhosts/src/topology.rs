@@ -165,8 +165,10 @@ impl<Q: QueueHandle> Topology<Q> {
     /// Adds to `found` each queue that a message published to `exchange` goes to, once.
     pub fn route(&self, exchange: &str, message: &impl Routable, found: &mut Vec<Q>) {
         if exchange.is_empty() {
-            let queue = std::str::from_utf8(message.routing_key()).ok().and_then(|name| self.queue(name));
-            found.extend(queue.cloned());
+            message.each_routing_key(&mut |key| {
+                let queue = std::str::from_utf8(key).ok().and_then(|name| self.queue(name));
+                found.extend(queue.filter(|queue| !found.contains(queue)).cloned());
+            });
         } else {
             graph::route(self, exchange, message, found);
         }
@@ -303,6 +305,13 @@ impl<Q: QueueHandle> Topology<Q> {
                 arguments: arguments.clone(),
             },
         )
+    }
+
+    /// Whether a binding is there.
+    #[must_use]
+    pub fn is_bound(&self, binding: &Binding) -> bool {
+        let bound = self.target(binding).ok().and_then(|target| self.bound_to.get(&target));
+        bound.is_some_and(|bound| bound.contains_key(&binding_key(binding)))
     }
 
     fn target(&self, binding: &Binding) -> Result<Target<Q>, Refusal> {

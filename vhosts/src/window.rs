@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Slots that may be empty before stragglers are moved out of the way.
 const SLACK: usize = 64;
+/// Slots that an empty window keeps room for.
+const KEPT: usize = 4096;
 
 /// A map from consecutive numbers, first in mostly first out.
 #[derive(Clone, Debug)]
@@ -67,6 +69,25 @@ impl<T> Window<T> {
         number
     }
 
+    /// Puts a value that was taken out back under its number.
+    ///
+    /// # Panics
+    /// When that number was never given out.
+    pub fn put_back(&mut self, number: u64, value: T) {
+        assert!(number < self.next(), "no place for number {number}");
+        if let Some(at) = number.checked_sub(self.first) {
+            self.slots[at as usize] = Some(value);
+            self.live += 1;
+        } else if self.first - number <= SLACK as u64 && self.is_behind_stragglers(number) {
+            (number + 1..self.first).for_each(|_| self.slots.push_front(None));
+            self.slots.push_front(Some(value));
+            self.first = number;
+            self.live += 1;
+        } else {
+            self.stragglers.insert(number, value);
+        }
+    }
+
     /// Takes the value with that number out.
     pub fn remove(&mut self, number: u64) -> Option<T> {
         let Some(at) = number.checked_sub(self.first) else { return self.stragglers.remove(&number) };
@@ -74,6 +95,20 @@ impl<T> Window<T> {
         self.live -= 1;
         self.tidy();
         Some(value)
+    }
+
+    /// Takes out the oldest value.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<(u64, T)> {
+        if !self.stragglers.is_empty() {
+            return self.pop_until(u64::MAX);
+        }
+        let value = self.slots.pop_front()??;
+        let number = self.first;
+        self.first += 1;
+        self.live -= 1;
+        self.drop_empty_front();
+        Some((number, value))
     }
 
     /// Takes out the oldest value, if its number is at most `last`.
@@ -114,6 +149,10 @@ impl<T> Window<T> {
         self.stragglers.iter().map(|(number, value)| (*number, value)).chain(slots)
     }
 
+    fn is_behind_stragglers(&self, number: u64) -> bool {
+        self.stragglers.last_key_value().is_none_or(|(last, _)| *last < number)
+    }
+
     fn tidy(&mut self) {
         self.drop_empty_front();
         while self.slots.len() > SLACK + 4 * self.live {
@@ -126,10 +165,15 @@ impl<T> Window<T> {
         }
     }
 
+    #[inline]
     fn drop_empty_front(&mut self) {
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
             self.first += 1;
+        }
+        // What was deep once does not keep the room for it.
+        if self.slots.is_empty() && self.slots.capacity() > KEPT {
+            self.slots.shrink_to(KEPT);
         }
     }
 }
@@ -144,11 +188,12 @@ mod tests {
         Push,
         Skip,
         Remove(u64),
+        PutBack(u64),
         Pop(u64),
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![4 => Just(Op::Push), 1 => Just(Op::Skip), 3 => (0..400u64).prop_map(Op::Remove), 1 => (0..400u64).prop_map(Op::Pop)]
+        prop_oneof![4 => Just(Op::Push), 1 => Just(Op::Skip), 3 => (0..400u64).prop_map(Op::Remove), 2 => (0..400u64).prop_map(Op::PutBack), 1 => (0..400u64).prop_map(Op::Pop)]
     }
 
     proptest! {
@@ -167,6 +212,11 @@ mod tests {
                     }
                     Op::Skip => next = window.skip() + 1,
                     Op::Remove(number) => prop_assert_eq!(window.remove(number), map.remove(&number)),
+                    Op::PutBack(number) if number > 0 && number < next && !map.contains_key(&number) => {
+                        window.put_back(number, "value");
+                        map.insert(number, "value");
+                    }
+                    Op::PutBack(_) => {}
                     Op::Pop(last) => {
                         let expected = map.first_key_value().filter(|(n, _)| **n <= last).map(|(n, v)| (*n, *v));
                         prop_assert_eq!(window.pop_until(last), expected);

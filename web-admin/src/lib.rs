@@ -18,8 +18,8 @@ mod reply;
 mod serve;
 
 pub use management::{
-    Alarm, Churn, Counts, ExchangeType, Identity, Listener, Management, MessageStats, Overview, Refused,
-    Totals,
+    Alarm, Churn, Counts, Deaths, ExchangeType, Identity, Listener, Management, MessageStats, Overview,
+    Refused, Totals,
 };
 pub use serve::serve;
 

@@ -104,6 +104,21 @@ pub struct Totals {
     pub messages_ready: u64,
     /// Delivered, not yet settled.
     pub messages_unacknowledged: u64,
+    /// Waiting to become ready again.
+    pub messages_delayed: u64,
+    /// Dead, on their way to the dead-letter exchange.
+    pub messages_dead_lettering: u64,
+}
+
+impl Totals {
+    /// All that are there.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages_ready
+            + self.messages_unacknowledged
+            + self.messages_delayed
+            + self.messages_dead_lettering
+    }
 }
 
 /// Counters of messages; they start at 0 with the broker and never fall.
@@ -131,6 +146,36 @@ pub struct MessageStats {
     pub return_unroutable: u64,
     /// Dropped for want of a queue.
     pub drop_unroutable: u64,
+    /// Died in a queue, and went to another.
+    pub dead_lettered: Deaths,
+    /// Died in a queue, and went nowhere.
+    pub dead_dropped: Deaths,
+}
+
+/// Messages that died, by the reason.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Deaths {
+    /// A consumer refused them.
+    pub rejected: u64,
+    /// Their time was up.
+    pub expired: u64,
+    /// Their queue was too long.
+    pub maxlen: u64,
+    /// They failed too often.
+    pub delivery_limit: u64,
+}
+
+impl Deaths {
+    /// With the reasons, as RabbitMQ calls them.
+    #[must_use]
+    pub fn by_reason(&self) -> [(&'static str, u64); 4] {
+        [
+            ("rejected", self.rejected),
+            ("expired", self.expired),
+            ("maxlen", self.maxlen),
+            ("delivery_limit", self.delivery_limit),
+        ]
+    }
 }
 
 impl MessageStats {

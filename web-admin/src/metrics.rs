@@ -54,7 +54,7 @@ fn identity(page: &mut Page, overview: &Overview) {
 fn objects(page: &mut Page, overview: &Overview) {
     let counts = &overview.counts;
     let totals = &overview.totals;
-    let depth = totals.messages_ready + totals.messages_unacknowledged;
+    let depth = totals.messages();
     page.gauge("rabbitmq_connections", "Connections currently open", counts.connections);
     page.gauge("rabbitmq_channels", "Channels currently open", counts.channels);
     page.gauge("rabbitmq_consumers", "Consumers currently connected", counts.consumers);
@@ -70,7 +70,17 @@ fn objects(page: &mut Page, overview: &Overview) {
         "Messages delivered to consumers but not yet acknowledged",
         totals.messages_unacknowledged,
     );
-    page.gauge("rabbitmq_queue_messages", "Sum of ready and unacknowledged messages", depth);
+    page.gauge(
+        "haremq_queue_messages_delayed",
+        "Messages that wait to become ready again",
+        totals.messages_delayed,
+    );
+    page.gauge(
+        "haremq_queue_messages_dead_lettering",
+        "Dead messages on their way to the dead-letter exchange",
+        totals.messages_dead_lettering,
+    );
+    page.gauge("rabbitmq_queue_messages", "Sum of all messages in queues", depth);
     page.metric("gauge", "rabbitmq_global_consumers", "Current number of consumers", AMQP, counts.consumers);
 }
 
@@ -108,6 +118,16 @@ fn messages(page: &mut Page, overview: &Overview) {
     for (name, help, value) in counters {
         page.counter(&format!("rabbitmq_global_messages_{name}_total"), help, AMQP, value);
     }
+    for ((reason, arrived), (_, dropped)) in
+        stats.dead_lettered.by_reason().into_iter().zip(stats.dead_dropped.by_reason())
+    {
+        let name = format!("rabbitmq_global_messages_dead_lettered_{reason}_total");
+        let rows = [
+            ("dead_letter_strategy=\"at_least_once\"", arrived),
+            ("dead_letter_strategy=\"disabled\"", dropped),
+        ];
+        page.family("counter", &name, "Messages that died, and went to another queue or nowhere", &rows);
+    }
 }
 
 fn alarms(page: &mut Page, overview: &Overview) {
@@ -132,9 +152,17 @@ impl Page {
     }
 
     fn metric(&mut self, kind: &str, name: &str, help: &str, labels: &str, value: impl Display) {
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        self.family(kind, name, help, &[(labels, value)]);
+    }
+
+    /// One metric with several rows, each with its labels.
+    fn family(&mut self, kind: &str, name: &str, help: &str, rows: &[(&str, impl Display)]) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}\n{name}{labels} {value}");
+        let _ = writeln!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}");
+        for (labels, value) in rows {
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+            let _ = writeln!(self.0, "{name}{labels} {value}");
+        }
     }
 }
 

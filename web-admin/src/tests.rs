@@ -42,7 +42,12 @@ fn overview() -> Overview {
         listeners: vec![listener("amqp", "[::]:5672"), listener("http", "127.0.0.1:15672")],
         exchange_types: vec![ExchangeType { name: "direct", description: "AMQP direct exchange" }],
         counts: Counts { connections: 2, channels: 3, exchanges: 7, queues: 4, consumers: 5 },
-        totals: Totals { messages_ready: 10, messages_unacknowledged: 6 },
+        totals: Totals {
+            messages_ready: 10,
+            messages_unacknowledged: 6,
+            messages_delayed: 3,
+            messages_dead_lettering: 1,
+        },
         message_stats: MessageStats {
             publish: 100,
             confirm: 90,
@@ -55,6 +60,8 @@ fn overview() -> Overview {
             ack: 37,
             return_unroutable: 8,
             drop_unroutable: 9,
+            dead_lettered: Deaths { rejected: 4, expired: 3, maxlen: 2, delivery_limit: 1 },
+            dead_dropped: Deaths { expired: 5, ..Deaths::default() },
         },
         churn: Churn {
             connection_created: 21,

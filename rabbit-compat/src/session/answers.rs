@@ -2,7 +2,7 @@
 
 use super::channel::Unacked;
 use super::command::{Command, Done};
-use super::deliveries::Consumer;
+use super::deliveries::{Consumer, Source, Subscription};
 use super::{Pending, Session};
 use crate::violation::Violation;
 use crate::wire::{content, method};
@@ -36,8 +36,10 @@ impl Session {
             }
         };
         let answer = self.note(&pending, done);
-        if !pending.nowait {
-            self.reply(pending.channel, answer);
+        // What was on its way before the answer to a `basic.cancel` may have ended the channel.
+        let open = self.channels.get(&pending.channel).is_some_and(|channel| !channel.closing);
+        if open && !pending.nowait {
+            self.respond(pending.channel, answer);
         }
     }
 
@@ -60,39 +62,42 @@ impl Session {
             ((50, 40), Done::Messages(count)) => {
                 Reply::Queue(queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count: count as u32 }))
             }
-            ((60, 20), Done::Consuming { queue, key }) => self.note_consumer(pending, queue, key),
+            ((60, 20), Done::Consuming { queue, key }) => {
+                self.note_consumer(pending, queue, key);
+                consume_ok(&pending.consumer_tag)
+            }
+            ((60, 20), Done::Replies { address }) => {
+                self.note_replies(pending.channel, pending.consumer_tag.clone(), address);
+                consume_ok(&pending.consumer_tag)
+            }
             ((60, 30), _) => {
                 if let Some((gone, _)) = self.consumer_by_tag(pending.channel, &pending.consumer_tag) {
-                    self.consumers.remove(gone);
+                    self.remove_consumer(gone);
                 }
                 let consumer_tag = ShortString::from(pending.consumer_tag.as_str());
                 Reply::Basic(basic::AMQPMethod::CancelOk(basic::CancelOk { consumer_tag }))
             }
             ((60, 70), Done::Got { queue, delivery, left }) => Reply::Got { queue, delivery, left },
             ((60, 70), _) => Reply::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})),
+            ((90, 20), _) => {
+                // Only now do the answers of the transaction make room.
+                self.give_back(pending.channel);
+                Reply::Plain(90, 21)
+            }
             ((class, method), _) => {
                 Reply::Plain(class, method + if (class, method) == (40, 40) { 11 } else { 1 })
             }
         }
     }
 
-    fn note_consumer(&mut self, pending: &Pending, queue: QueueId, key: ConsumerKey) -> Reply {
+    fn note_consumer(&mut self, pending: &Pending, queue: QueueId, key: ConsumerKey) {
         let credit = self.credit(pending.channel);
-        let tag = pending.consumer_tag.clone();
-        self.consumers.push(Consumer {
-            channel: pending.channel,
-            tag,
-            queue,
-            key,
-            credit,
-            used: 0,
-            withheld: false,
-        });
-        let consumer_tag = ShortString::from(pending.consumer_tag.as_str());
-        Reply::Basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag }))
+        let subscription = Subscription { queue, key, credit, used: 0, withheld: false };
+        let (channel, tag) = (pending.channel, pending.consumer_tag.clone());
+        self.consumers.push(Consumer { channel, tag, source: Source::Queue(subscription) });
     }
 
-    pub(super) fn reply(&mut self, channel: u16, reply: Reply) {
+    pub(super) fn respond(&mut self, channel: u16, reply: Reply) {
         let frame_max = self.tuning.frame_max;
         let class = match reply {
             Reply::Basic(method) => AMQPClass::Basic(method),
@@ -109,19 +114,15 @@ impl Session {
                     Some(id) => of.unacked.push(Unacked { queue, delivery: id, consumer: None }),
                     None => of.unacked.skip(),
                 };
-                let (redelivered, message) = (delivery.redelivered, &delivery.message);
                 let left = left as u32;
-                return content::get_ok(
-                    &mut self.output,
-                    channel,
-                    tag,
-                    redelivered,
-                    message,
-                    left,
-                    frame_max,
-                );
+                return content::get_ok(&mut self.output, channel, tag, &delivery, left, frame_max);
             }
         };
         method::encode(self.output.open(), channel, &class);
     }
+}
+
+fn consume_ok(consumer_tag: &str) -> Reply {
+    let consumer_tag = ShortString::from(consumer_tag);
+    Reply::Basic(basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag }))
 }

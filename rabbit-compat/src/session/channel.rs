@@ -2,17 +2,20 @@
 //!
 //! Invariants:
 //! - content is never interleaved: between `basic.publish` and the end of its body no other frame passes;
-//! - a delivery tag is in `unacked` from its delivery to its answer;
+//! - a delivery tag is in `unacked` from its delivery to its answer, and again when the answer is rolled back;
 //! - a channel that the server closed (`closing`) takes nothing but `channel.close` and `close-ok`.
 
+use super::checks::Limits;
 use super::command::{Answer, ConsumerId};
+use super::confirms::Tags;
+use super::transactions::Transaction;
 use crate::violation::{Code, Violation};
 use crate::wire::Frame;
 use std::mem;
 use vhosts::message::Chunk;
 use vhosts::queue::Outcome;
 use vhosts::window::Window;
-use vhosts::{DeliveryId, Message, MessageBuilder, Moment, QueueId, table};
+use vhosts::{DeliveryId, Message, MessageBuilder, Moment, Name, QueueId};
 
 /// Class and method id of `basic.publish`.
 pub const PUBLISH: (u16, u16) = (60, 40);
@@ -24,29 +27,27 @@ const BODY_MAX: u64 = 512 << 20;
 pub struct Channel {
     /// The server sent `channel.close` and waits for the answer.
     pub closing: bool,
+    /// The client sent `channel.close`; the answer follows when the broker has let go of the channel.
+    pub leaving: bool,
     /// `x` in `basic.qos(x, global=false)`: for consumers that come.
     pub prefetch: u16,
     /// `x` in `basic.qos(x, global=true)`: for all consumers together.
     pub global_prefetch: u16,
     /// The queue that an empty name stands for.
-    pub last_queue: Option<vhosts::Name>,
+    pub last_queue: Option<Name>,
     /// Deliveries without an answer.
     pub unacked: Window<Unacked>,
-    /// Of those, the ones that were not `basic.get`.
+    /// Deliveries that were not `basic.get` and count for the global prefetch limit: those without an answer,
+    /// and those whose answer waits for a commit.
     pub consumed: usize,
     /// Publisher confirms, once selected.
     pub confirms: Option<Tags>,
+    /// The open transaction, once selected; never together with confirms.
+    pub transaction: Option<Transaction>,
+    /// Where replies to this channel are published to, while it consumes them.
+    pub reply_address: Option<Name>,
     receiving: Receiving,
     builder: MessageBuilder,
-}
-
-/// Numbers of publishes on a confirm channel.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tags {
-    /// Publishes that came in.
-    pub published: u64,
-    /// Of those, the ones that were handed to the broker.
-    pub handed: u64,
 }
 
 /// A delivery without an answer.
@@ -80,27 +81,19 @@ pub enum Received {
     Whole(Message, bool),
 }
 
-/// What a message must keep to.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits<'a> {
-    /// Octets of the largest body.
-    pub max_message_size: u64,
-    /// Who the client is.
-    pub user: &'a str,
-    /// When it comes.
-    pub now: Moment,
-}
-
 impl Default for Channel {
     fn default() -> Channel {
         Channel {
             closing: false,
+            leaving: false,
             prefetch: 0,
             global_prefetch: 0,
             last_queue: None,
             unacked: Window::starting_at(1),
             consumed: 0,
             confirms: None,
+            transaction: None,
+            reply_address: None,
             receiving: Receiving::default(),
             builder: MessageBuilder::default(),
         }
@@ -168,9 +161,10 @@ impl Channel {
         }
         let malformed = |_| Violation::new(Code::InternalError, "");
         let parsed = self.builder.header(properties, body_len).map_err(malformed)?;
-        parsed.headers.map_or(Ok(()), table::check).map_err(malformed)?;
-        // At once, though the body is still to come: the channel ends, and no part of it is kept.
-        limits.check(parsed.user_id, body_len)?;
+        let copies = limits.check(&parsed, body_len, self.reply_address.is_some())?;
+        if copies.any() {
+            self.builder.mark_copies(copies.bcc);
+        }
         self.receiving = Receiving::Body { mandatory };
         if body_len == 0 { self.whole(limits.now) } else { Ok(Received::Part) }
     }
@@ -186,12 +180,16 @@ impl Channel {
 
     fn whole(&mut self, now: Moment) -> Result<Received, Violation> {
         match mem::take(&mut self.receiving) {
-            Receiving::Body { mandatory } => Ok(Received::Whole(self.builder.finish(now), mandatory)),
+            Receiving::Body { mandatory } => {
+                let message = self.builder.finish(now);
+                Ok(Received::Whole(self.addressed(message), mandatory))
+            }
             Receiving::Methods | Receiving::Header { .. } => Ok(Received::Part),
         }
     }
 
-    /// Answers one delivery, or with `multiple` all up to it (tag 0: all there are), in order.
+    /// Answers one delivery, or with `multiple` all up to it (tag 0: all there are), in order. In a
+    /// transaction the answers are kept until its commit.
     ///
     /// # Errors
     /// 406 for a tag that waits for no answer.
@@ -206,24 +204,31 @@ impl Channel {
             || Violation::new(Code::PreconditionFailed, format!("unknown delivery tag {delivery_tag}"));
         if !multiple {
             let unacked = self.unacked.remove(delivery_tag).ok_or_else(unknown)?;
-            self.push_answer(unacked, outcome, answers);
+            self.take_answer(delivery_tag, unacked, outcome, answers);
             return Ok(());
         }
         if delivery_tag != 0 && self.unacked.at(delivery_tag).is_none() {
             return Err(unknown());
         }
         let last = if delivery_tag == 0 { u64::MAX } else { delivery_tag };
-        while let Some((_, unacked)) = self.unacked.pop_until(last) {
-            self.push_answer(unacked, outcome, answers);
+        while let Some((tag, unacked)) = self.unacked.pop_until(last) {
+            self.take_answer(tag, unacked, outcome, answers);
         }
         Ok(())
     }
 
-    /// Sends all deliveries without an answer back to their queues.
-    pub fn requeue_all(&mut self, answers: &mut Vec<Answer>) {
+    /// Answers all deliveries without an answer, whether in a transaction or not.
+    pub fn answer_all(&mut self, outcome: Outcome, answers: &mut Vec<Answer>) {
         while let Some((_, unacked)) = self.unacked.pop_until(u64::MAX) {
-            self.push_answer(unacked, Outcome::Requeue, answers);
+            self.settle(unacked, outcome, answers);
         }
+    }
+
+    /// The channel ends, and with it an open transaction: all deliveries that wait for an answer or for the
+    /// commit of one have failed.
+    pub fn end(&mut self, answers: &mut Vec<Answer>) {
+        self.rollback();
+        self.answer_all(Outcome::Fail, answers);
     }
 
     /// Whether a global prefetch limit forbids one more delivery.
@@ -232,27 +237,17 @@ impl Channel {
         self.global_prefetch != 0 && self.consumed >= usize::from(self.global_prefetch)
     }
 
-    fn push_answer(&mut self, unacked: Unacked, outcome: Outcome, answers: &mut Vec<Answer>) {
+    fn take_answer(&mut self, tag: u64, unacked: Unacked, outcome: Outcome, answers: &mut Vec<Answer>) {
+        match &mut self.transaction {
+            Some(transaction) => transaction.keep(tag, unacked, outcome),
+            None => self.settle(unacked, outcome, answers),
+        }
+    }
+
+    /// Hands out an answer; its delivery counts no more.
+    pub fn settle(&mut self, unacked: Unacked, outcome: Outcome, answers: &mut Vec<Answer>) {
         self.consumed -= usize::from(unacked.consumer.is_some());
         answers.push(Answer { queue: unacked.queue, delivery: unacked.delivery, outcome });
-    }
-}
-
-impl Limits<'_> {
-    /// Whether a message with such a header may be published.
-    fn check(&self, user_id: Option<&[u8]>, body_len: u64) -> Result<(), Violation> {
-        let text = match user_id {
-            Some(claimed) if claimed != self.user.as_bytes() => {
-                let claimed = String::from_utf8_lossy(claimed);
-                format!("user_id property set to '{claimed}' but authenticated user was '{}'", self.user)
-            }
-            _ if body_len > self.max_message_size => {
-                let max = self.max_message_size;
-                format!("message size {body_len} is larger than configured max size {max}")
-            }
-            _ => return Ok(()),
-        };
-        Err(Violation::new(Code::PreconditionFailed, text).by(PUBLISH))
     }
 }
 

@@ -39,16 +39,34 @@ pub enum Command {
         message: Message,
         /// To be returned if no queue takes it.
         mandatory: bool,
+        /// What its publisher will be told.
+        how: Publishing,
     },
     /// Anything that has one answer; give it to [`Session::complete`](super::Session::complete).
     Operate(Operation),
-    /// A channel ends. Cancel its consumers, then call [`Session::released`](super::Session::released).
+    /// A channel ends. Cancel its consumers, drop what it published in an open transaction, then call
+    /// [`Session::released`](super::Session::released).
     Release {
         /// Which channel.
         channel: u16,
-        /// Its consumers.
+        /// Its consumers of queues.
         consumers: Vec<(QueueId, ConsumerKey)>,
+        /// Its consumer of replies.
+        replies: Option<ConsumerId>,
     },
+}
+
+/// What the publisher of a message will be told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publishing {
+    /// Nothing.
+    Plain,
+    /// Whether it was taken. The number is that of the publish on its channel, as
+    /// [`Session::rejected`](super::Session::rejected) wants it.
+    Confirmed(u64),
+    /// Nothing, but it waits for the commit of its channel: check it now, keep it until
+    /// [`Operation::Commit`], forget it on [`Operation::Rollback`].
+    Enlisted,
 }
 
 /// An operation with one answer.
@@ -117,8 +135,21 @@ pub enum Operation {
         queue: Name,
         /// How deliveries will name the consumer.
         consumer: ConsumerId,
-        /// How it wants its messages.
+        /// How it wants its messages; priority and timeout are still to be taken from the arguments.
         spec: ConsumerSpec,
+        /// Optional arguments.
+        arguments: FieldTable,
+    },
+    /// `basic.consume` on `amq.rabbitmq.reply-to`: make an address, and give what is published to it by the
+    /// default exchange to [`Session::reply`](super::Session::reply).
+    ConsumeReplies {
+        /// How replies will name the consumer.
+        consumer: ConsumerId,
+    },
+    /// `basic.cancel` of it: nothing more comes to its address.
+    CancelReplies {
+        /// Which consumer.
+        consumer: ConsumerId,
     },
     /// `basic.cancel`. Deliveries that are on their way go to the session before the answer.
     Cancel {
@@ -133,6 +164,18 @@ pub enum Operation {
         queue: Name,
         /// Counts as acknowledged.
         no_ack: bool,
+    },
+    /// `tx.commit`: route what the channel enlisted, then apply the answers. They hold whatever is answered.
+    Commit {
+        /// Which channel.
+        channel: u16,
+        /// Answers to deliveries, in the order in which the client gave them.
+        answers: Vec<Answer>,
+    },
+    /// `tx.rollback`: forget what the channel enlisted.
+    Rollback {
+        /// Which channel.
+        channel: u16,
     },
 }
 
@@ -158,6 +201,11 @@ pub enum Done {
         queue: QueueId,
         /// The consumer there.
         key: ConsumerKey,
+    },
+    /// The consumer of replies is there.
+    Replies {
+        /// The name that replies are published to.
+        address: Name,
     },
     /// A message for `basic.get`.
     Got {

@@ -15,16 +15,22 @@
 
 mod answers;
 mod channel;
+mod checks;
 mod command;
 mod confirms;
 mod connection;
+mod consuming;
+mod definitions;
 mod deliveries;
 pub mod handshake;
 mod heartbeat;
 mod operations;
+mod replies;
+mod transactions;
 
-pub use command::{Answer, Command, ConsumerId, Done, Grant, LogPosition, Operation};
+pub use command::{Answer, Command, ConsumerId, Done, Grant, LogPosition, Operation, Publishing};
 pub use handshake::Tuning;
+pub use replies::{NAME as REPLY_TO, is_address as is_reply_address};
 
 use crate::violation::{Code, Violation};
 use crate::wire::{Frame, FrameError, Output, method};
@@ -306,8 +312,11 @@ impl Session {
         }
     }
 
-    /// Ends a channel by `channel.close`. Its consumers and deliveries go with it.
+    /// Ends a channel by `channel.close`, unless it is ending already. Its consumers and deliveries go with it.
     fn close_channel(&mut self, number: u16, violation: &Violation, commands: &mut Vec<Command>) {
+        let open = self.channels.get_mut(&number).filter(|channel| !channel.closing && !channel.leaving);
+        let Some(channel) = open else { return };
+        channel.closing = true;
         let (class_id, method_id) = violation.method;
         let close = channel_class::AMQPMethod::Close(channel_class::Close {
             reply_code: violation.code as u16,
@@ -316,9 +325,6 @@ impl Session {
             method_id,
         });
         method::encode(self.output.open(), number, &AMQPClass::Channel(close));
-        if let Some(channel) = self.channels.get_mut(&number) {
-            channel.closing = true;
-        }
         self.confirms.forget(number);
         commands.push(self.release(number));
     }

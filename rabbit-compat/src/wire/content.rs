@@ -10,6 +10,7 @@ use super::output::Output;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use vhosts::Message;
 use vhosts::message::Body;
+use vhosts::queue::{Delivery, History};
 
 /// Appends `basic.deliver` and its content.
 pub fn deliver(
@@ -17,10 +18,10 @@ pub fn deliver(
     channel: u16,
     consumer_tag: &str,
     delivery_tag: u64,
-    redelivered: bool,
-    message: &Message,
+    delivery: &Delivery,
     frame_max: u32,
 ) {
+    let message = &delivery.message;
     // The common delivery is small: one reservation, and the size is known without going back.
     let size = 4 + 1 + consumer_tag.len() + 9 + message.address().len();
     let open = out.open();
@@ -32,10 +33,10 @@ pub fn deliver(
     open.put_u8(consumer_tag.len() as u8);
     open.put_slice(consumer_tag.as_bytes());
     open.put_u64(delivery_tag);
-    open.put_u8(redelivered.into());
+    open.put_u8(delivery.history.is_redelivered().into());
     open.put_slice(message.address());
     open.put_u8(END);
-    content(out, channel, message, frame_max);
+    content(out, channel, &delivery.message, delivery.history, frame_max);
 }
 
 /// Appends `basic.get-ok` and its content.
@@ -43,19 +44,18 @@ pub fn get_ok(
     out: &mut Output,
     channel: u16,
     delivery_tag: u64,
-    redelivered: bool,
-    message: &Message,
+    delivery: &Delivery,
     message_count: u32,
     frame_max: u32,
 ) {
     method::frame(out.open(), channel, |payload| {
         payload.put_u32(60 << 16 | 71);
         payload.put_u64(delivery_tag);
-        payload.put_u8(redelivered.into());
-        payload.put_slice(message.address());
+        payload.put_u8(delivery.history.is_redelivered().into());
+        payload.put_slice(delivery.message.address());
         payload.put_u32(message_count);
     });
-    content(out, channel, message, frame_max);
+    content(out, channel, &delivery.message, delivery.history, frame_max);
 }
 
 /// Appends `basic.return` with the one reason that is sent, and its content.
@@ -68,16 +68,17 @@ pub fn return_unroutable(out: &mut Output, channel: u16, message: &Message, fram
         payload.put_slice(NO_ROUTE);
         payload.put_slice(message.address());
     });
-    content(out, channel, message, frame_max);
+    content(out, channel, message, History::default(), frame_max);
 }
 
-fn content(out: &mut Output, channel: u16, message: &Message, frame_max: u32) {
-    let properties = message.raw_properties();
+/// The content, with the properties that a client is shown.
+fn content(out: &mut Output, channel: u16, message: &Message, history: History, frame_max: u32) {
+    let properties = message.delivered_properties(history);
     let open = out.open();
     frame_head(open, kind::HEADER, channel, 12 + properties.len());
     open.put_u32(60 << 16);
     open.put_u64(message.body_len());
-    open.put_slice(properties);
+    open.put_slice(&properties);
     open.put_u8(END);
     let room = frame_max as usize - OVERHEAD;
     match message.body() {

@@ -1,13 +1,16 @@
 //! A broker that does as the transcript says: commands as text, and answers from text.
 
-use super::notation::{number, octets, table_text, value, words};
+use super::notation::{number, octets, table, table_text, value, words};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use exchanges::BindError;
 use rabbit_compat::Violation;
-use rabbit_compat::session::{Command, Done, Operation};
-use vhosts::queue::{ConsumerKey, Delivery};
+use rabbit_compat::session::{Command, Done, Operation, Publishing};
+use vhosts::queue::{ConsumerKey, Delivery, History};
 use vhosts::refusal::Flaw;
-use vhosts::{Binding, DeliveryId, Message, Name, QueueId, Refusal, Resource};
+use vhosts::{
+    Binding, ConnectionId, DeliveryId, Message, Name, QueueDefinition, QueueId, Refusal, Resource,
+    consumer_arguments,
+};
 
 /// What the session asks, in words.
 pub fn asked(command: &Command) -> String {
@@ -16,12 +19,19 @@ pub fn asked(command: &Command) -> String {
             format!("authenticate {user} {}", password.escape_ascii())
         }
         Command::Open { vhost } => format!("open {vhost}"),
-        Command::Publish { channel, message, mandatory } => {
+        Command::Publish { channel, message, mandatory, how } => {
             let [exchange, key] = [message.exchange(), message.routing_key()].map(<[u8]>::escape_ascii);
             let flags = [(*mandatory, " mandatory"), (message.persistent(), " persistent")];
             let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+            let how = match how {
+                Publishing::Plain => String::new(),
+                Publishing::Confirmed(number) => format!(", number {number}"),
+                Publishing::Enlisted => ", enlisted".into(),
+            };
+            let reply_to = message.properties().reply_to;
+            let reply_to = reply_to.map(|to| format!(" reply-to={}", to.escape_ascii())).unwrap_or_default();
             format!(
-                "publish on {channel}: exchange=\"{exchange}\" key=\"{key}\" {} octets{flags}",
+                "publish on {channel}: exchange=\"{exchange}\" key=\"{key}\" {} octets{flags}{reply_to}{how}",
                 message.body_len()
             )
         }
@@ -30,14 +40,19 @@ pub fn asked(command: &Command) -> String {
         Command::Operate(operation) => {
             let text = format!("{operation:?}");
             match operation {
-                Operation::DeclareQueue { arguments, .. } | Operation::DeclareExchange { arguments, .. } => {
+                Operation::DeclareQueue { arguments, .. }
+                | Operation::DeclareExchange { arguments, .. }
+                | Operation::Consume { arguments, .. } => {
                     let (before, _) = text.split_once(", arguments").unwrap();
                     format!("{before} }}{}", with(arguments))
                 }
                 _ => text,
             }
         }
-        Command::Release { channel, consumers } => format!("release channel {channel}, cancel {consumers:?}"),
+        Command::Release { channel, consumers, replies } => {
+            let replies = replies.map(|id| format!(" and the replies to {}", id.0)).unwrap_or_default();
+            format!("release channel {channel}, cancel {consumers:?}{replies}")
+        }
     }
 }
 
@@ -56,13 +71,15 @@ pub fn good_answer(operation: &Operation) -> String {
         Operation::DeclareQueue { name, .. } => format!("queue name={name}"),
         Operation::DeleteQueue { .. } | Operation::Purge { .. } => "messages count=3".into(),
         Operation::Consume { .. } => "consuming queue=1 key=0".into(),
+        Operation::ConsumeReplies { .. } => "replies address=amq.rabbitmq.reply-to.token".into(),
         Operation::Get { .. } => "empty".into(),
         _ => "ok".into(),
     }
 }
 
-/// The answer to an operation.
-pub fn answer(line: &str) -> Result<Done, Violation> {
+/// The answer to an operation. `judged` is that of a broker which has no queue yet, or one that was declared
+/// with the arguments behind it.
+pub fn answer(line: &str, operation: &Operation) -> Result<Done, Violation> {
     let words = words(line);
     Ok(match words[0].as_str() {
         "ok" => Done::Plain,
@@ -76,6 +93,7 @@ pub fn answer(line: &str) -> Result<Done, Violation> {
             queue: QueueId(number(&words, "queue")),
             key: ConsumerKey(number(&words, "key")),
         },
+        "replies" => Done::Replies { address: value(&words, "address").unwrap().into() },
         "got" => Done::Got {
             queue: QueueId(number(&words, "queue")),
             delivery: delivery(&words),
@@ -83,8 +101,41 @@ pub fn answer(line: &str) -> Result<Done, Violation> {
         },
         "empty" => Done::Empty,
         "refused" => return Err(refused(line)),
+        "judged" => {
+            let judged = judge(operation, words.get(1).map(|arguments| table(arguments)));
+            return judged.map_err(|refusal| Violation::refused(&refusal, "/", "guest"));
+        }
         other => panic!("no answer '{other}'"),
     })
+}
+
+fn judge(operation: &Operation, current: Option<FieldTable>) -> Result<Done, Refusal> {
+    let current = current.map(|arguments| queue("q".into(), arguments));
+    match operation {
+        Operation::DeclareQueue { name, durable, auto_delete, exclusive, arguments, .. } => {
+            if name.is_empty() {
+                QueueDefinition::check_server_named(arguments)?;
+            }
+            let (durable, auto_delete) = (*durable, *auto_delete);
+            let owner = exclusive.then_some(ConnectionId(1));
+            let wanted =
+                QueueDefinition { durable, auto_delete, owner, ..queue(name.clone(), arguments.clone()) };
+            match current {
+                Some(current) => current.check_equivalent(&wanted)?,
+                None => wanted.validate()?,
+            }
+            Ok(Done::Queue { name: name.clone(), messages: 0, consumers: 0 })
+        }
+        Operation::Consume { arguments, .. } => {
+            consumer_arguments(&current.unwrap(), arguments)?;
+            Ok(Done::Consuming { queue: QueueId(1), key: ConsumerKey(0) })
+        }
+        other => panic!("nothing to judge in {other:?}"),
+    }
+}
+
+fn queue(name: Name, arguments: FieldTable) -> QueueDefinition {
+    QueueDefinition { id: QueueId(1), name, durable: true, auto_delete: false, owner: None, arguments }
 }
 
 /// A message out of a queue: `id=` (none: it need not be answered), `redelivered`, `exchange=`, `key=`,
@@ -96,7 +147,7 @@ pub fn delivery(words: &[String]) -> Delivery {
     Delivery {
         id: value(words, "id").map(|id| DeliveryId(id.parse().unwrap())),
         message: Message::new(&exchange, &part("key"), &properties, &part("body")).unwrap(),
-        redelivered: value(words, "redelivered").is_some(),
+        history: History { acquired: u32::from(value(words, "redelivered").is_some()), failed: 0 },
     }
 }
 
@@ -139,7 +190,6 @@ fn refusal(name: &str) -> Refusal {
             argument: "alternate-exchange",
             value: AMQPValue::LongInt(5),
         },
-        "not implemented" => Refusal::NotImplemented("queue type 'stream'".into()),
         "unknown exchange type" => Refusal::UnknownExchangeType("nope".into()),
         "empty exchange type" => Refusal::UnknownExchangeType(String::new()),
         "reserved exchange" => Refusal::Reserved(Resource::Exchange, "amq.x".into()),

@@ -8,6 +8,7 @@
 //! B! …                    something happens at the broker
 //! B: …                    the session asks the broker
 //! B< …                    the broker answers; where the script does not say, it answers well
+//! B< … behind …           it answers, but something else happens before that
 //! S: …                    the client gets
 //! ```
 //!
@@ -155,7 +156,15 @@ impl Conversation {
                 let queue = QueueId(number("queue").max(1));
                 session.deliver(ConsumerId(number("consumer")), queue, &broker::delivery(&words));
             }
+            "reply" => {
+                session.reply(ConsumerId(number("consumer")), &broker::delivery(&words).message);
+            }
             "cancelled" => session.cancelled(ConsumerId(number("consumer"))),
+            "timed-out" => {
+                let consumer = ConsumerId(number("consumer"));
+                session.timed_out(consumer, number("timeout-ms"), &mut self.commands);
+            }
+            "rejected" => session.rejected(number("channel") as u16, number("tag")),
             "published" => {
                 let position = notation::value(&words, "log").map(|_| LogPosition(number("log")));
                 session.published(position, self.safe);
@@ -199,7 +208,13 @@ impl Conversation {
                 self.session
                     .opened(answered.strip_prefix("refused ").map_or(Ok(()), |text| Err(refused(text))));
             }
-            Command::Operate(_) => self.session.complete(broker::answer(&answered), &mut self.commands),
+            Command::Operate(operation) => {
+                let (answer, before) = answered.split_once(" behind ").unwrap_or((&answered, ""));
+                if !before.is_empty() {
+                    self.broker(before, &mut "".lines().peekable());
+                }
+                self.session.complete(broker::answer(answer, &operation), &mut self.commands);
+            }
             Command::Release { channel, .. } => {
                 // What was published on it is handed over first.
                 if answered != "ok" {

@@ -67,9 +67,11 @@ const METHODS: &str = "\
 85 10 confirm.select nowait:b
 85 11 confirm.select-ok
 90 10 tx.select
+90 11 tx.select-ok
 90 20 tx.commit
 90 21 tx.commit-ok
 90 30 tx.rollback
+90 31 tx.rollback-ok
 99 10 unknown.class";
 
 struct Method {
@@ -157,7 +159,7 @@ pub fn word(octets: &[u8]) -> String {
     if plain { text } else { format!("\"{text}\"") }
 }
 
-/// `{a:1,b:true,c:text,d:{}}`.
+/// `{a:1,b:true,c:text,d:{},e:1.5,f:void}`.
 pub fn table(text: &str) -> FieldTable {
     let (mut table, mut rest) = (FieldTable::default(), &text[1..text.len() - 1]);
     while !rest.is_empty() {
@@ -172,7 +174,10 @@ pub fn table(text: &str) -> FieldTable {
         let (name, value) = rest[..end].split_once(':').unwrap();
         let value = match (value, value.parse()) {
             ("true" | "false", _) => AMQPValue::Boolean(value == "true"),
+            ("void", _) => AMQPValue::Void,
             (_, Ok(number)) => AMQPValue::LongInt(number),
+            _ if value.parse::<i64>().is_ok() => AMQPValue::LongLongInt(value.parse().unwrap()),
+            _ if value.parse::<f64>().is_ok_and(f64::is_finite) => AMQPValue::Double(value.parse().unwrap()),
             _ if value.starts_with('{') => AMQPValue::FieldTable(self::table(value)),
             _ => AMQPValue::LongString(value.into()),
         };

@@ -2,7 +2,7 @@
 
 use super::super::{Op, Store, StoreError};
 use super::handle::wait_until_safe;
-use super::{append, message, recovered, settle};
+use super::{append, is_same, message, note, numbered_note, recovered, settle, settle_all, transaction};
 use ::vhosts::{Message, QueueId};
 use std::fs;
 use std::path::Path;
@@ -119,11 +119,8 @@ fn large_bodies_are_split() {
     let (store, recovery) = Store::open(dir.path()).unwrap();
     let found = recovered(&recovery);
     assert_eq!(found.keys().copied().collect::<Vec<_>>(), [(1, 0), (1, 1), (1, 2), (2, 1)]);
-    assert!(found[&(2, 1)] == large.body_bytes());
-    let settles = recovery.messages.iter().flat_map(|found| {
-        found.targets.iter().map(|(queue, seq)| settle(&found.message, (queue.0, seq.0))).collect::<Vec<_>>()
-    });
-    store.submit(&mut settles.collect());
+    assert!(is_same(&found[&(2, 1)].0, &large));
+    store.submit(&mut settle_all(&recovery));
     store.close().unwrap();
     assert_eq!(store.figures().groups, 0);
 }
@@ -157,17 +154,81 @@ fn a_directory_has_one_user() {
 }
 
 #[test]
-fn a_newer_format_is_left_alone() {
+fn another_format_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     publish(&store, 0..1, 10);
     store.close().unwrap();
+    drop(store);
+    for other in [1_u32, 3] {
+        let db = sled::Config::new().path(dir.path().join("sled")).segment_size(8 << 20).open().unwrap();
+        db.insert(b"format", &other.to_le_bytes()).unwrap();
+        drop(db);
+        let refused = Store::open(dir.path()).unwrap_err();
+        assert!(
+            matches!(refused, StoreError::OtherFormat { found, supported: 2 } if found == other),
+            "{refused}"
+        );
+        let text = refused.to_string();
+        assert!(text.contains(&format!("in format {other}, and this version reads format 2 only")), "{text}");
+    }
     let db = sled::Config::new().path(dir.path().join("sled")).segment_size(8 << 20).open().unwrap();
-    assert_eq!(db.get(b"format").unwrap().unwrap().as_ref(), 1_u32.to_le_bytes());
     db.insert(b"format", &2_u32.to_le_bytes()).unwrap();
     drop(db);
-    let refused = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(refused, StoreError::NewerFormat { found: 2, supported: 1 }), "{refused}");
+    assert_eq!(recovered(&Store::open(dir.path()).unwrap().1).len(), 1, "what was refused is untouched");
+}
+
+#[test]
+fn a_transaction_larger_than_a_group_is_split() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let originals = publish(&store, 0..1_000, 10);
+    let copies: Vec<_> = (0..3_000).map(|seq| message(&[(2, seq), (3, seq)], 2_000)).collect();
+    let targets: Vec<_> = (0..3_000).map(|seq| [(2, seq), (3, seq)]).collect();
+    let appends: Vec<_> = copies.iter().zip(&targets).map(|(copy, targets)| (copy, &targets[..])).collect();
+    let settles: Vec<_> = originals.iter().map(|(seq, original)| (original, (1, *seq))).collect();
+    wait_until_safe(&store, store.submit(&mut vec![transaction(&appends, &settles)]));
+    publish(&store, 1_000..1_001, 10);
+    let copy = killed(dir.path());
+    let (killed, recovery) = Store::open(copy.path()).unwrap();
+    assert_eq!(recovery.torn, None);
+    let found = recovered(&recovery);
+    let expected =
+        [(1, 1_000)].into_iter().chain((2..4).flat_map(|queue| (0..3_000).map(move |seq| (queue, seq))));
+    assert!(found.keys().copied().eq(expected));
+    assert!(copies.iter().zip(0..).all(|(copy, seq)| is_same(copy, &found[&(3, seq)].0)));
+    killed.submit(&mut settle_all(&recovery));
+    killed.close().unwrap();
+    assert_eq!(killed.figures().groups, 0);
+    store.close().unwrap();
+    assert_no_blobs(dir.path());
+}
+
+#[test]
+fn notes_are_written_with_the_settlements() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let messages = publish(&store, 0..40_000, 10);
+    for round in 1..4 {
+        let ops = messages
+            .iter()
+            .zip(0..)
+            .map(|((seq, message), at)| note(message, (1, *seq), numbered_note(at * round)));
+        store.submit(&mut ops.collect());
+        wait_until_safe(&store, store.submit(&mut Vec::new()));
+    }
+    store.close().unwrap();
+    assert_no_blobs(dir.path());
+    drop(store);
+    let (store, recovery) = Store::open(dir.path()).unwrap();
+    let found = recovered(&recovery);
+    assert!(found.iter().all(|((_, seq), (_, note))| *note == numbered_note(*seq as u32 * 3)));
+    assert_eq!((found.len(), recovery.torn), (40_000, None));
+    store.submit(&mut settle_all(&recovery));
+    store.close().unwrap();
+    drop(store);
+    let (_, recovery) = Store::open(dir.path()).unwrap();
+    assert_eq!((recovery.groups, recovery.torn), (0, None));
 }
 
 #[test]

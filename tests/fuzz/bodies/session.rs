@@ -1,6 +1,8 @@
 //! Bytes as a conversation, with a broker that answers by chance.
 
-use rabbit_compat::session::{Command, ConsumerId, Done, LogPosition, Operation, Settings, State, Tuning};
+use rabbit_compat::session::{
+    Command, ConsumerId, Done, LogPosition, Operation, Publishing, Settings, State, Tuning,
+};
 use rabbit_compat::wire::Decoder;
 use rabbit_compat::{Code, Session, Violation};
 use std::sync::Arc;
@@ -107,11 +109,17 @@ impl Client {
                 Command::Publish { channel, .. } if refused => {
                     self.session.refuse(channel, violation, &mut self.commands);
                 }
-                Command::Publish { channel, message, mandatory: true } => {
+                Command::Publish { channel, message, mandatory: true, .. } => {
                     self.session.unroutable(channel, &message)
+                }
+                Command::Publish { channel, how: Publishing::Confirmed(tag), .. } if self.chance(4) == 0 => {
+                    self.session.rejected(channel, tag);
                 }
                 Command::Publish { .. } => {}
                 Command::Operate(operation) => {
+                    if let Operation::Commit { answers, .. } = &operation {
+                        self.answered.extend(answers.iter().map(|answer| answer.delivery.0));
+                    }
                     let done = if refused { Err(violation) } else { Ok(self.done(operation)) };
                     self.session.complete(done, &mut self.commands);
                 }
@@ -130,6 +138,9 @@ impl Client {
             Operation::Consume { consumer, .. } => {
                 Done::Consuming { queue: QueueId(consumer.0 % 3), key: ConsumerKey(consumer.0 as u32) }
             }
+            Operation::ConsumeReplies { .. } => {
+                Done::Replies { address: "amq.rabbitmq.reply-to.token".into() }
+            }
             Operation::Get { no_ack, .. } => {
                 let delivery = self.delivery(no_ack);
                 Done::Got { queue: QueueId(1), delivery, left: 0 }
@@ -144,7 +155,7 @@ impl Client {
         let body = vec![b'x'; self.chance(40_000) as usize];
         // An address and an empty property list make a message.
         let message = Message::new("", b"q", &[0, 0], &body).unwrap_or_else(|error| panic!("{error:?}"));
-        Delivery { id, message, redelivered: false }
+        Delivery { id, message, history: Default::default() }
     }
 
     fn published(&mut self) {
@@ -154,7 +165,7 @@ impl Client {
     }
 
     fn something_happens(&mut self) {
-        match self.chance(8) {
+        match self.chance(10) {
             0 => self.published(),
             1 => self.session.safe(self.log),
             2 => {
@@ -164,6 +175,15 @@ impl Client {
             3 => {
                 self.now = self.now.after_ms(100);
                 self.session.tick(self.now);
+            }
+            4 => {
+                let consumer = ConsumerId(self.chance(8));
+                self.session.timed_out(consumer, 1000, &mut self.commands);
+                self.carry_out();
+            }
+            5 => {
+                let (consumer, delivery) = (ConsumerId(self.chance(8)), self.delivery(true));
+                self.session.reply(consumer, &delivery.message);
             }
             _ => {
                 let (consumer, no_ack) = (ConsumerId(self.chance(8)), self.chance(4) == 0);

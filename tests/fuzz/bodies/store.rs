@@ -11,7 +11,9 @@ pub fn store(bytes: &[u8]) {
         let (block, behind) = behind.split_at(behind.len().min(usize::from(*length) * 8));
         rest = behind;
         if kind % 2 == 0 {
-            let (key, value) = block.split_at(block.len().min(9));
+            // The keys of notes have a second number.
+            let key_len = if block.first() == Some(&b'n') { 13 } else { 9 };
+            let (key, value) = block.split_at(block.len().min(key_len));
             assert!(log.put(key, value).is_ok());
             continue;
         }

@@ -1,154 +1,165 @@
 //! The queue machine: what one queue has, and who gets it next.
 //!
-//! It keeps no reference to connections, stores or clocks. Each operation appends to `out` what the shell
-//! must do now, in that order. The shell calls it from one thread at a time.
+//! It keeps no reference to connections, stores or clocks. Each operation is told what time it is and appends
+//! to `out` what the shell must do now, in that order. The shell calls it from one thread at a time, and
+//! calls [`tick`](Queue::tick) when [`deadline`](Queue::deadline) has come.
+//!
+//! ```text
+//!             publish                    deliver, get                  ack
+//!                │                  ┌───────────────────► unacked ───────────────► gone
+//!                ▼                  │                      │   │
+//!     limits ► ready ───────────────┘                      │   │ reject, too many failures
+//!      │        ▲  │ ▲                      nack, requeue  │   └─────────────┐
+//!      │        │  │ └─────────────────────────────────────┤                 ▼
+//!      │        │  └─ expired ──────────────────────────────────────────► letters ──► gone
+//!      │        └──────────── waiting ◄── delayed retry ───┘                 ▲
+//!      └─ too many ──────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! What a queue does besides is composed from its parts when it is declared ([`Settings`]); a part that was
+//! not asked for is empty, and costs a comparison.
 //!
 //! Invariants:
-//! - published = ready + unacked + settled, at every moment;
-//! - a message is in `ready` or in `unacked`, never in both;
-//! - deliveries leave in the order of [`Seq`], except for those that came back;
+//! - published = ready + unacked + waiting + letters + settled, at every moment, where a refused message that
+//!   goes as a letter counts as published;
+//! - a message is in one of them, never in two;
+//! - within a priority, deliveries leave in the order of arrival, except for those that came back;
+//! - no message is delivered after its time is up, but at the moment of its arrival;
 //! - a consumer never has more unacked messages than its prefetch limit.
 
+mod browse;
 mod consumers;
+mod deadlines;
+mod effect;
+mod expiry;
+mod history;
+mod letters;
+mod limits;
+mod moves;
+mod radix_heap;
 mod ready;
+mod retry;
 pub mod settings;
+mod single_active;
+mod stats;
+mod unacked;
 
+pub use browse::{Browse, Browsed, Position};
 pub use consumers::{ConsumerKey, ConsumerSpec};
-pub use ready::Entry;
+pub use effect::{Carried, Delivery, Effect, ExclusiveUse, Full, Outcome};
+pub use history::History;
+pub use letters::{LetterId, RETRY_MS};
+pub use settings::Settings;
+pub use stats::{Counters, Deaths, Rates, Sampler, Waits};
 
-use crate::window::Window;
-use crate::{DeliveryId, Message, Seq};
+use crate::dead_letter::Reason;
+use crate::{DeliveryId, Message, Moment, Seq};
 use consumers::Consumers;
-use ready::Ready;
-
-/// What the shell must do.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Hand a message to a consumer.
-    Deliver {
-        /// To whom.
-        consumer: ConsumerKey,
-        /// What.
-        delivery: Delivery,
-    },
-    /// The queue has no part in the message any more; the store may forget it.
-    Settled {
-        /// Its place in the queue.
-        seq: Seq,
-        /// Itself.
-        message: Message,
-    },
-}
-
-/// A message on its way to a consumer.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// How the consumer's answer will name it; none when it need not answer.
-    pub id: Option<DeliveryId>,
-    /// What was published.
-    pub message: Message,
-    /// Whether it was handed out before.
-    pub redelivered: bool,
-}
-
-/// What a consumer answered to a delivery, or what its end answered for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done: `basic.ack`, or `basic.reject` and `basic.nack` without requeue.
-    Settle,
-    /// Back to its place, to be delivered again.
-    Requeue,
-    /// Back to its place as if it had never left: the consumer did not see it.
-    Undelivered,
-}
-
-/// The queue has an exclusive consumer, or has consumers and was to get an exclusive one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExclusiveUse;
-
-/// Plain counters since the queue was declared or recovered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Messages that came in.
-    pub published: u64,
-    /// Deliveries to consumers, acknowledged or not.
-    pub delivered: u64,
-    /// Of these, the ones that need no acknowledgement.
-    pub delivered_no_ack: u64,
-    /// Of all deliveries, those of a message that was delivered before.
-    pub redelivered: u64,
-    /// Messages taken by `basic.get`.
-    pub got: u64,
-    /// Of these, the ones that need no acknowledgement.
-    pub got_no_ack: u64,
-    /// Messages that the queue is done with.
-    pub settled: u64,
-}
-
-impl Counters {
-    /// Adds those of another queue.
-    pub fn add(&mut self, other: Counters) {
-        self.published += other.published;
-        self.delivered += other.delivered;
-        self.delivered_no_ack += other.delivered_no_ack;
-        self.redelivered += other.redelivered;
-        self.got += other.got;
-        self.got_no_ack += other.got_no_ack;
-        self.settled += other.settled;
-    }
-}
+use expiry::Expiry;
+use letters::Letters;
+use moves::Taker;
+use ready::{Entry, Ready};
+use retry::Waiting;
+use settings::{Limits, Retry};
+use unacked::{HandedOut, Unacked};
 
 /// One queue.
 #[derive(Debug)]
 pub struct Queue {
     durable: bool,
+    limits: Limits,
+    retry: Retry,
+    /// Whether there is an exchange for dead letters, and whether they wait until they find a queue.
+    dead_letters: Option<Insist>,
+    consumer_timeout_ms: Option<u64>,
+    expires_ms: Option<u64>,
     ready: Ready,
-    unacked: Window<Unacked>,
-    unacked_bytes: u64,
+    expiry: Expiry,
+    unacked: Unacked,
+    waiting: Waiting,
+    letters: Letters,
     consumers: Consumers,
     next_seq: Seq,
+    /// When somebody used the queue last.
+    used: Moment,
     counters: Counters,
+    waits: Waits,
+    sampler: Sampler,
 }
 
-#[derive(Debug)]
-struct Unacked {
-    entry: Entry,
-    /// None: taken by `basic.get`.
-    consumer: Option<ConsumerKey>,
-}
+/// Whether a dead letter stays until a queue took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Insist(bool);
 
 impl Queue {
-    /// An empty queue that gives out places from `next_seq` on. Persistent messages of a `durable` one are
-    /// in the store, so it says when it is done with them.
+    /// An empty queue that gives out numbers from `next_seq` on. Persistent messages of a `durable` one are in
+    /// the store, so it says when it is done with them.
     #[must_use]
-    pub fn new(durable: bool, next_seq: Seq) -> Queue {
+    pub fn new(settings: &Settings, durable: bool, next_seq: Seq, now: Moment) -> Queue {
         Queue {
             durable,
-            ready: Ready::default(),
-            unacked: Window::starting_at(1),
-            unacked_bytes: 0,
-            consumers: Consumers::default(),
+            limits: settings.limits,
+            retry: settings.retry.clone(),
+            dead_letters: settings.dead_letter.as_ref().map(|to| Insist(to.at_least_once)),
+            consumer_timeout_ms: settings.consumer_timeout_ms,
+            expires_ms: settings.expires_ms,
+            ready: Ready::new(settings.priorities),
+            expiry: Expiry::new(settings.message_ttl_ms),
+            unacked: Unacked::new(),
+            waiting: Waiting::default(),
+            letters: Letters::new(),
+            consumers: Consumers::new(settings.single_active_consumer),
             next_seq,
+            used: now,
             counters: Counters::default(),
+            waits: Waits::default(),
+            sampler: Sampler::default(),
         }
     }
 
-    /// Takes back a message that was stored under `seq` before a restart.
-    pub fn recover(&mut self, seq: Seq, message: Message) {
+    /// Takes back a message that was stored under `seq` before a restart, behind those that came back before.
+    pub fn recover(&mut self, seq: Seq, message: Message, history: History, due: Option<Moment>) {
         self.next_seq = self.next_seq.max(Seq(seq.0 + 1));
         self.counters.published += 1;
-        let entry = Entry { seq, message, redelivered: false };
-        if self.ready.is_empty() { self.ready.push(entry) } else { self.ready.put_back(entry) }
+        let entry = Entry { seq, message, history };
+        match due {
+            None => self.push(entry),
+            Some(due) => {
+                let place = self.ready.reserve(&entry.message);
+                self.wait(due, place, entry);
+            }
+        }
     }
 
-    /// Takes in a message and says which place it got.
-    pub fn publish(&mut self, message: Message, out: &mut Vec<Effect>) -> Seq {
-        let seq = self.next_seq;
-        self.next_seq.0 += 1;
-        self.counters.published += 1;
-        self.ready.push(Entry { seq, message, redelivered: false });
-        self.deliver(out);
-        seq
+    /// Takes in a message and says which number it got.
+    ///
+    /// # Errors
+    /// [`Full`]: it was refused. It may have become a dead letter all the same.
+    pub fn publish(&mut self, message: Message, now: Moment, out: &mut Vec<Effect>) -> Result<Seq, Full> {
+        self.expire(now, out);
+        if self.is_full_for(1, message.body_len()) {
+            self.refuse(message, out);
+            return Err(Full);
+        }
+        let entry = self.enter(message);
+        let seq = entry.seq;
+        if let Some(turn) = self.turn_without_waiting() {
+            let place = self.ready.reserve(&entry.message);
+            self.give(turn, place, entry, now, out);
+        } else {
+            self.push(entry);
+            self.hand_out(now, out);
+            // A message that may not wait at all has had its chance.
+            self.expire(now, out);
+            self.drop_excess(out);
+        }
+        Ok(seq)
+    }
+
+    /// Whether that many messages more, with that many bytes of bodies, would be refused.
+    #[must_use]
+    pub fn is_full_for(&self, messages: u64, bytes: u64) -> bool {
+        self.limits.refuse(messages, bytes, &self.ready) && !self.passes_through()
     }
 
     /// Adds a consumer.
@@ -156,48 +167,55 @@ impl Queue {
     /// # Errors
     /// [`ExclusiveUse`] when it or another one wants to be alone.
     pub fn consume(&mut self, spec: ConsumerSpec) -> Result<ConsumerKey, ExclusiveUse> {
-        if self.consumers.exclusive() || (spec.exclusive && !self.consumers.is_empty()) {
-            return Err(ExclusiveUse);
-        }
-        Ok(self.consumers.add(spec))
+        if self.consumers.refuse(&spec) { Err(ExclusiveUse) } else { Ok(self.consumers.add(spec)) }
     }
 
-    /// Hands out what can be handed out. To be called once a new consumer can be reached.
-    pub fn deliver(&mut self, out: &mut Vec<Effect>) {
-        while !self.ready.is_empty() {
-            let Some((consumer, no_ack)) = self.consumers.take_turn() else { return };
-            let Some(entry) = self.ready.pop() else { return };
-            self.counters.delivered += 1;
-            self.counters.delivered_no_ack += u64::from(no_ack);
-            let delivery = self.hand_out(entry, Some(consumer), no_ack, out);
-            out.push(Effect::Deliver { consumer, delivery });
-        }
+    /// Hands out what can be handed out. To be called once a new consumer can be reached, after one went, and
+    /// after answers and grants.
+    pub fn deliver(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.expire(now, out);
+        self.hand_out(now, out);
+        self.drop_excess(out);
     }
 
     /// Removes a consumer. Its unacked messages stay with its channel. False if there is no such consumer.
-    pub fn cancel(&mut self, consumer: ConsumerKey) -> bool {
-        self.consumers.remove(consumer)
+    pub fn cancel(&mut self, consumer: ConsumerKey, now: Moment) -> bool {
+        let was_there = self.consumers.remove(consumer);
+        if was_there {
+            self.used = now;
+        }
+        was_there
     }
 
-    /// Takes the oldest ready message (`basic.get`).
-    pub fn get(&mut self, no_ack: bool, out: &mut Vec<Effect>) -> Option<Delivery> {
-        let entry = self.ready.pop()?;
+    /// Takes the next message (`basic.get`).
+    pub fn get(&mut self, no_ack: bool, now: Moment, out: &mut Vec<Effect>) -> Option<Delivery> {
+        self.used = now;
+        self.expire(now, out);
+        let (place, entry) = self.pop(now, out)?;
         self.counters.got += 1;
         self.counters.got_no_ack += u64::from(no_ack);
-        Some(self.hand_out(entry, None, no_ack, out))
+        let by = Taker { consumer: None, no_ack, timeout_ms: self.consumer_timeout_ms };
+        Some(self.take(place, entry, by, now, out))
     }
 
-    /// Takes the answer to a delivery. An id that is not unacked is ignored: its queue may be a new one.
-    pub fn answer(&mut self, id: DeliveryId, outcome: Outcome, out: &mut Vec<Effect>) {
-        let Some(Unacked { entry, consumer }) = self.unacked.remove(id.0) else { return };
-        self.unacked_bytes -= entry.message.body_len();
-        if let Some(consumer) = consumer {
-            self.consumers.settled(consumer);
-        }
+    /// Somebody looked at the queue (`queue.declare`), so it is not unused.
+    pub fn touch(&mut self, now: Moment) {
+        self.used = now;
+    }
+
+    /// Takes the answer to a delivery. An id that is not unacked is ignored: its queue may be a new one, or
+    /// its time may have been up.
+    pub fn answer(&mut self, id: DeliveryId, outcome: Outcome, now: Moment, out: &mut Vec<Effect>) {
+        let Some(HandedOut { entry, place, .. }) = self.take_back(id) else { return };
         match outcome {
-            Outcome::Settle => self.settle(entry, out),
-            Outcome::Requeue => self.ready.put_back(Entry { redelivered: true, ..entry }),
-            Outcome::Undelivered => self.ready.put_back(entry),
+            Outcome::Settle => {
+                self.counters.acked += 1;
+                self.settle(entry, out);
+            }
+            Outcome::Reject => self.die(entry, Reason::Rejected, out),
+            Outcome::Return => self.come_back(place, entry, false, now, out),
+            Outcome::Fail => self.come_back(place, entry, true, now, out),
+            Outcome::Undelivered => self.put_back(place, entry),
         }
     }
 
@@ -206,10 +224,27 @@ impl Queue {
         self.consumers.grant(consumer, credit);
     }
 
-    /// Removes all ready messages and says how many there were.
+    /// What became of a dead letter.
+    pub fn carried(&mut self, id: LetterId, carried: Carried, now: Moment, out: &mut Vec<Effect>) {
+        if carried == Carried::Stranded && self.dead_letters == Some(Insist(true)) {
+            return self.letters.postpone(id, now);
+        }
+        let Some(letter) = self.letters.remove(id) else { return };
+        match carried {
+            Carried::Arrived => self.counters.dead_lettered.count(letter.reason),
+            Carried::Stranded | Carried::Cycle => self.counters.dropped.count(letter.reason),
+        }
+        self.bury(letter, out);
+    }
+
+    /// Removes all messages that wait, also those that wait to become ready again, and says how many.
     pub fn purge(&mut self, out: &mut Vec<Effect>) -> usize {
-        let purged = self.ready.len();
-        while let Some(entry) = self.ready.pop() {
+        let purged = self.ready.len() + self.waiting.len();
+        self.expiry.clear();
+        while let Some((_, entry)) = self.ready.pop() {
+            self.settle(entry, out);
+        }
+        for entry in self.waiting.drain() {
             self.settle(entry, out);
         }
         purged
@@ -218,10 +253,47 @@ impl Queue {
     /// Removes everything, unacked messages included; the queue is about to be deleted.
     pub fn clear(&mut self, out: &mut Vec<Effect>) {
         self.purge(out);
-        while let Some((_, unacked)) = self.unacked.pop_until(u64::MAX) {
-            self.settle(unacked.entry, out);
+        while let Some(handed_out) = self.unacked.pop() {
+            self.settle(handed_out.entry, out);
         }
-        self.unacked_bytes = 0;
+        while let Some(letter) = self.letters.pop() {
+            self.bury(letter, out);
+        }
+    }
+
+    /// Does everything that is due.
+    pub fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        while let Some(id) = self.unacked.pop_overdue(now) {
+            self.time_out(id, now, out);
+        }
+        while let Some((place, entry)) = self.waiting.pop_due(now) {
+            self.put_back(place, entry);
+        }
+        while let Some((id, letter)) = self.letters.pop_due(now) {
+            let (message, reason) = (letter.entry.message.clone(), letter.reason);
+            out.push(Effect::Died { letter: id, message, reason });
+        }
+        self.deliver(now, out);
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        let parts = [
+            self.expiry.first(),
+            self.waiting.first(),
+            self.unacked.first_timeout(),
+            self.letters.first_retry(),
+            self.unused_at(),
+        ];
+        parts.into_iter().flatten().min()
+    }
+
+    /// When the queue goes because nobody uses it (`x-expires`).
+    #[must_use]
+    pub fn unused_at(&self) -> Option<Moment> {
+        let expires_ms = self.expires_ms.filter(|_| self.consumers.is_empty())?;
+        Some(self.used.after_ms(expires_ms))
     }
 
     /// Messages that wait for a consumer.
@@ -245,7 +317,31 @@ impl Queue {
     /// Bytes of the bodies that wait for an answer.
     #[must_use]
     pub fn unacked_bytes(&self) -> u64 {
-        self.unacked_bytes
+        self.unacked.bytes()
+    }
+
+    /// Messages that wait to become ready again.
+    #[must_use]
+    pub fn delayed_len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes of the bodies that wait to become ready again.
+    #[must_use]
+    pub fn delayed_bytes(&self) -> u64 {
+        self.waiting.bytes()
+    }
+
+    /// Messages on their way to the dead-letter exchange.
+    #[must_use]
+    pub fn letters_len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// When the oldest ready message arrived.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Moment> {
+        self.ready.oldest().map(|entry| entry.message.arrived()).min()
     }
 
     /// Consumers.
@@ -259,35 +355,27 @@ impl Queue {
         self.consumers.keys()
     }
 
+    /// Whether a consumer is served: always, but in a queue with a single active consumer.
+    #[must_use]
+    pub fn is_active(&self, consumer: ConsumerKey) -> bool {
+        self.consumers.is_active(consumer)
+    }
+
     /// Counters since the queue came to be in this process.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    fn hand_out(
-        &mut self,
-        entry: Entry,
-        consumer: Option<ConsumerKey>,
-        no_ack: bool,
-        out: &mut Vec<Effect>,
-    ) -> Delivery {
-        let (message, redelivered) = (entry.message.clone(), entry.redelivered);
-        self.counters.redelivered += u64::from(redelivered);
-        let id = if no_ack {
-            self.settle(entry, out);
-            None
-        } else {
-            self.unacked_bytes += message.body_len();
-            Some(DeliveryId(self.unacked.push(Unacked { entry, consumer })))
-        };
-        Delivery { id, message, redelivered }
+    /// How long messages waited before they were first handed out.
+    #[must_use]
+    pub fn waits(&self) -> &Waits {
+        &self.waits
     }
 
-    fn settle(&mut self, entry: Entry, out: &mut Vec<Effect>) {
-        self.counters.settled += 1;
-        if self.durable && entry.message.persistent() {
-            out.push(Effect::Settled { seq: entry.seq, message: entry.message });
-        }
+    /// Messages per second over the last seconds; to be asked for now and then.
+    pub fn rates(&mut self, now: Moment) -> Rates {
+        self.sampler.look(now, &self.counters);
+        self.sampler.rates(now, &self.counters)
     }
 }

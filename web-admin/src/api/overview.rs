@@ -5,7 +5,7 @@
 
 use crate::login::Login;
 use crate::reply::read_only;
-use crate::{Churn, Listener, Management, MessageStats, Overview, State};
+use crate::{Churn, Deaths, Listener, Management, MessageStats, Overview, State};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -40,9 +40,11 @@ fn shape(overview: &Overview) -> Value {
         "message_stats": message_stats(&overview.message_stats),
         "churn_rates": churn(&overview.churn),
         "queue_totals": {
-            "messages": totals.messages_ready + totals.messages_unacknowledged,
+            "messages": totals.messages(),
             "messages_ready": totals.messages_ready,
             "messages_unacknowledged": totals.messages_unacknowledged,
+            "messages_delayed": totals.messages_delayed,
+            "messages_dlx": totals.messages_dead_lettering,
         },
         "object_totals": {
             "connections": counts.connections,
@@ -72,7 +74,15 @@ fn message_stats(stats: &MessageStats) -> Value {
         "ack": stats.ack,
         "return_unroutable": stats.return_unroutable,
         "drop_unroutable": stats.drop_unroutable,
+        "dead_lettered": deaths(&stats.dead_lettered),
+        "dead_dropped": deaths(&stats.dead_dropped),
     })
+}
+
+fn deaths(deaths: &Deaths) -> Value {
+    Value::Object(
+        deaths.by_reason().into_iter().map(|(reason, count)| (reason.into(), count.into())).collect(),
+    )
 }
 
 fn churn(churn: &Churn) -> Value {

@@ -1,0 +1,269 @@
+//! How messages move between the parts of a queue. Every way from one part to another is here.
+
+use super::consumers::Turn;
+use super::effect::Effect;
+use super::letters::Letter;
+use super::ready::{Entry, Place};
+use super::settings::Overflow;
+use super::unacked::HandedOut;
+use super::{ConsumerKey, Delivery, History, Queue};
+use crate::dead_letter::Reason;
+use crate::{DeliveryId, Message, Moment};
+
+/// Messages that expire in one go.
+const EXPIRE_MAX: usize = 4096;
+
+/// Who takes a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taker {
+    /// None: `basic.get`.
+    pub(super) consumer: Option<ConsumerKey>,
+    pub(super) no_ack: bool,
+    pub(super) timeout_ms: Option<u64>,
+}
+
+impl Queue {
+    /// A new message gets its number.
+    pub(super) fn enter(&mut self, message: Message) -> Entry {
+        let seq = self.next_seq;
+        self.next_seq.0 += 1;
+        self.counters.published += 1;
+        Entry { seq, message, history: History::default() }
+    }
+
+    /// Into the ready ones, behind the others.
+    #[inline(always)]
+    pub(super) fn push(&mut self, entry: Entry) {
+        let deadline = self.expiry.deadline(&entry.message);
+        let place = self.ready.push(entry);
+        self.expiry.enter(place, deadline);
+    }
+
+    /// Out of the ready ones, the next that is to be handed out; those before it whose time is up die.
+    #[inline(always)]
+    pub(super) fn pop(&mut self, now: Moment, out: &mut Vec<Effect>) -> Option<(Place, Entry)> {
+        loop {
+            let (place, entry) = self.ready.pop()?;
+            let deadline = self.expiry.leave(place, &entry.message);
+            let is_overdue = self.expiry.is_behind && deadline.is_some_and(|at| at < now);
+            if !is_overdue {
+                return Some((place, entry));
+            }
+            self.die(entry, Reason::Expired, out);
+        }
+    }
+
+    /// Back into the ready ones.
+    pub(super) fn put_back(&mut self, place: Place, entry: Entry) {
+        self.expiry.enter(place, self.expiry.deadline(&entry.message));
+        self.ready.put_back(place, entry);
+    }
+
+    /// From the ready ones to consumers.
+    pub(super) fn hand_out(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        while !self.ready.is_empty() {
+            let Some(turn) = self.consumers.take_turn() else { return };
+            let Some((place, entry)) = self.pop(now, out) else { return self.consumers.give_back(turn) };
+            self.give(turn, place, entry, now, out);
+        }
+    }
+
+    /// The turn of whoever takes a message that comes now, if it need not wait.
+    pub(super) fn turn_without_waiting(&mut self) -> Option<Turn> {
+        if self.ready.is_empty() { self.consumers.take_turn() } else { None }
+    }
+
+    /// To a consumer.
+    #[inline(always)]
+    pub(super) fn give(
+        &mut self,
+        turn: Turn,
+        place: Place,
+        entry: Entry,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        self.counters.delivered += 1;
+        self.counters.delivered_no_ack += u64::from(turn.no_ack);
+        let timeout_ms = turn.timeout_ms.or(self.consumer_timeout_ms);
+        let by = Taker { consumer: Some(turn.key), no_ack: turn.no_ack, timeout_ms };
+        let delivery = self.take(place, entry, by, now, out);
+        out.push(Effect::Deliver { consumer: turn.key, delivery });
+    }
+
+    /// Into the unacked ones, or out of the queue.
+    #[inline(always)]
+    pub(super) fn take(
+        &mut self,
+        place: Place,
+        entry: Entry,
+        by: Taker,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) -> Delivery {
+        let (message, history) = (&entry.message, entry.history);
+        if history.is_redelivered() {
+            self.counters.redelivered += 1;
+        } else {
+            self.waits.count(now.0.saturating_sub(message.arrived().0));
+        }
+        if !by.no_ack {
+            let message = message.clone();
+            let handed_out = HandedOut { entry, place, consumer: by.consumer, since: now };
+            let id = Some(self.unacked.insert(handed_out, by.timeout_ms));
+            return Delivery { id, message, history };
+        }
+        self.counters.settled += 1;
+        if self.keeps(message) {
+            out.push(Effect::Settled { seq: entry.seq, message: message.clone() });
+        }
+        Delivery { id: None, message: entry.message, history }
+    }
+
+    /// Out of the unacked ones.
+    pub(super) fn take_back(&mut self, id: DeliveryId) -> Option<HandedOut> {
+        let handed_out = self.unacked.remove(id)?;
+        if self.unacked.has_timeouts()
+            && let Some(timeout_ms) = self.timeout_ms(handed_out.consumer)
+        {
+            self.unacked.forget_timeout(id, handed_out.since, timeout_ms);
+        }
+        if let Some(key) = handed_out.consumer {
+            self.consumers.settled(key);
+        }
+        Some(handed_out)
+    }
+
+    /// From the unacked ones to where a message goes that came back.
+    pub(super) fn come_back(
+        &mut self,
+        place: Place,
+        entry: Entry,
+        is_failure: bool,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        let history = if is_failure { entry.history.failed() } else { entry.history.returned() };
+        let entry = Entry { history, ..entry };
+        if self.retry.is_exhausted(history) {
+            return self.die(entry, Reason::DeliveryLimit, out);
+        }
+        self.counters.returned += 1;
+        let due = self.retry.delay_ms(is_failure, history).map(|delay_ms| now.after_ms(delay_ms));
+        if self.keeps(&entry.message) {
+            out.push(Effect::Noted { seq: entry.seq, message: entry.message.clone(), history, due });
+        }
+        match due {
+            Some(due) => self.wait(due, place, entry),
+            None => self.put_back(place, entry),
+        }
+    }
+
+    /// Into the waiting ones. A message whose time is up before goes to its place then, to expire there.
+    pub(super) fn wait(&mut self, due: Moment, place: Place, entry: Entry) {
+        let until = self.expiry.deadline(&entry.message).map_or(due, |deadline| due.min(deadline));
+        self.waiting.insert(until, place, entry);
+    }
+
+    /// A consumer kept a message for too long.
+    pub(super) fn time_out(&mut self, id: DeliveryId, now: Moment, out: &mut Vec<Effect>) {
+        let timeout_ms = self.unacked.at(id).and_then(|handed_out| self.timeout_ms(handed_out.consumer));
+        let Some(HandedOut { entry, place, consumer, .. }) = self.take_back(id) else { return };
+        self.counters.timed_out += 1;
+        self.come_back(place, entry, false, now, out);
+        if let Some(consumer) = consumer.filter(|key| self.cancel(*key, now)) {
+            out.push(Effect::TimedOut { consumer, timeout_ms: timeout_ms.unwrap_or_default() });
+        }
+    }
+
+    /// How long a consumer, or `basic.get`, may keep a message.
+    fn timeout_ms(&self, consumer: Option<ConsumerKey>) -> Option<u64> {
+        consumer.and_then(|key| self.consumers.timeout_ms(key)).or(self.consumer_timeout_ms)
+    }
+
+    /// From the ready ones to the dead: those whose time is up, but not so many that others wait for it. What
+    /// is left is due, and is not handed out.
+    #[inline(always)]
+    pub(super) fn expire(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        if !self.expiry.is_empty() {
+            self.expire_due(now, out);
+        }
+    }
+
+    fn expire_due(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        for _ in 0..EXPIRE_MAX {
+            let Some(place) = self.expiry.pop_due(now) else {
+                self.expiry.is_behind = false;
+                return;
+            };
+            if let Some(entry) = self.ready.remove(place) {
+                self.die(entry, Reason::Expired, out);
+            }
+        }
+        self.expiry.is_behind = true;
+    }
+
+    /// From the ready ones to the dead: what is too much.
+    pub(super) fn drop_excess(&mut self, out: &mut Vec<Effect>) {
+        while self.limits.overflow(&self.ready) {
+            let Some((place, entry)) = self.ready.pop_least() else { return };
+            self.expiry.leave(place, &entry.message);
+            self.die(entry, Reason::MaxLength, out);
+        }
+    }
+
+    /// Whether a new message would not wait at all, so that limits do not matter to it.
+    pub(super) fn passes_through(&self) -> bool {
+        self.ready.is_empty() && self.consumers.is_waiting()
+    }
+
+    /// A new message that is not taken in.
+    pub(super) fn refuse(&mut self, message: Message, out: &mut Vec<Effect>) {
+        self.counters.refused += 1;
+        if self.limits.overflow == Overflow::RejectPublishDlx && self.dead_letters.is_some() {
+            let entry = self.enter(message);
+            self.send(Letter { entry, reason: Reason::MaxLength, stored: false }, out);
+        }
+    }
+
+    /// To the dead-letter exchange, or, if there is none, out of the queue.
+    pub(super) fn die(&mut self, entry: Entry, reason: Reason, out: &mut Vec<Effect>) {
+        if self.dead_letters.is_some() {
+            let stored = self.keeps(&entry.message);
+            return self.send(Letter { entry, reason, stored }, out);
+        }
+        self.counters.dropped.count(reason);
+        if reason == Reason::DeliveryLimit {
+            out.push(Effect::Dropped { message: entry.message.clone(), history: entry.history });
+        }
+        self.settle(entry, out);
+    }
+
+    fn send(&mut self, letter: Letter, out: &mut Vec<Effect>) {
+        let (message, reason) = (letter.entry.message.clone(), letter.reason);
+        let letter = self.letters.insert(letter);
+        out.push(Effect::Died { letter, message, reason });
+    }
+
+    /// Out of the queue: a letter that arrived or was given up.
+    pub(super) fn bury(&mut self, letter: Letter, out: &mut Vec<Effect>) {
+        let Letter { entry: Entry { seq, message, .. }, stored, .. } = letter;
+        self.counters.settled += 1;
+        if stored {
+            out.push(Effect::Settled { seq, message });
+        }
+    }
+
+    /// Out of the queue.
+    pub(super) fn settle(&mut self, entry: Entry, out: &mut Vec<Effect>) {
+        self.counters.settled += 1;
+        if self.keeps(&entry.message) {
+            out.push(Effect::Settled { seq: entry.seq, message: entry.message });
+        }
+    }
+
+    /// Whether the store has a message of this queue.
+    fn keeps(&self, message: &Message) -> bool {
+        self.durable && message.persistent()
+    }
+}
