@@ -5,7 +5,7 @@
 
 use super::outbox::{Item, Outbox};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use dashmap::DashMap;
 use rabbit_compat::session::{ConsumerId, REPLY_TO};
 use std::sync::Arc;
@@ -21,8 +21,10 @@ pub struct Replies(DashMap<Name, (Arc<Outbox>, ConsumerId)>);
 impl Replies {
     /// A consumer waits for replies; says under which address.
     pub fn enter(&self, outbox: Arc<Outbox>, consumer: ConsumerId) -> Name {
-        let nonce: [u8; 16] = rand::random();
-        let address: Name = format!("{REPLY_TO}.{}", URL_SAFE_NO_PAD.encode(nonce)).into();
+        // Of two parts, the second with its padding, as RabbitMQ's look: there are clients that check.
+        let (place, key): ([u8; 8], [u8; 16]) = rand::random();
+        let address = format!("{REPLY_TO}.{}.{}", URL_SAFE_NO_PAD.encode(place), URL_SAFE.encode(key));
+        let address = Name::from(address);
         self.0.insert(address.clone(), (outbox, consumer));
         address
     }

@@ -26,7 +26,7 @@ pub struct DelayedRetry {
     max_ms: Option<u64>,
     multiplier: Option<f64>,
     levels: Option<Box<[u64]>>,
-    delayed: Delayed,
+    delayed: Option<Delayed>,
 }
 
 impl DelayedRetry {
@@ -87,13 +87,16 @@ impl DelayedRetry {
         if delayed != Delayed::Disabled && self.min_ms.is_none() && self.levels.is_none() {
             return Err(Flaw::Requires("x-delayed-retry-min"));
         }
-        self.delayed = delayed;
+        self.delayed = Some(delayed);
         Ok(())
     }
 
-    /// Which messages wait, and how long. With no longest wait it is the shortest, as in RabbitMQ; but then a
+    /// Which messages wait, and how long. Without a type it is none, as in RabbitMQ; but a queue with one of our
+    /// own arguments wants its messages to wait, so with one it is all. With no longest wait it is the shortest, as in RabbitMQ; but then a
     /// multiplier would do nothing, so with one the wait may grow as long as any time can be.
     pub fn schedule(self) -> (Delayed, Schedule) {
+        let is_wanted = self.levels.is_some() || (self.min_ms.is_some() && self.multiplier.is_some());
+        let unsaid = if is_wanted { Delayed::All } else { Delayed::Disabled };
         let schedule = match (self.levels, self.min_ms, self.multiplier) {
             (Some(levels), ..) => Schedule::Levels(levels),
             (None, Some(min_ms), Some(multiplier)) => {
@@ -102,7 +105,7 @@ impl DelayedRetry {
             (None, Some(min_ms), None) => Schedule::Linear { min_ms, max_ms: self.max_ms.unwrap_or(min_ms) },
             (None, None, _) => Schedule::default(),
         };
-        (self.delayed, schedule)
+        (self.delayed.unwrap_or(unsaid), schedule)
     }
 }
 

@@ -279,6 +279,18 @@ fn delayed_retry() {
 }
 
 #[test]
+fn what_waits_when_nobody_says_it() {
+    let delayed = |given: Given<'_>| queue(given).settings().retry.delayed;
+    let (min, by) = (("x-delayed-retry-min", int(10)), ("x-delayed-retry-multiplier", int(2)));
+    let levels = ("x-delayed-retry-levels", text("1s"));
+    assert_eq!(delayed(&[]), Delayed::Disabled);
+    assert_eq!(delayed(&[min.clone()]), Delayed::Disabled);
+    assert_eq!(delayed(&[min, by]), Delayed::All);
+    assert_eq!(delayed(&[levels.clone()]), Delayed::All);
+    assert_eq!(delayed(&[levels, ("x-delayed-retry-type", text("disabled"))]), Delayed::Disabled);
+}
+
+#[test]
 fn a_durable_exclusive_queue_goes_with_its_connection() {
     let owned = |durable| QueueDefinition { durable, owner: Some(ConnectionId(1)), ..queue(&[]) };
     assert!(queue(&[]).survives_restart());
