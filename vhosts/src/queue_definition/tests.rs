@@ -284,9 +284,9 @@ fn what_waits_when_nobody_says_it() {
     let (min, by) = (("x-delayed-retry-min", int(10)), ("x-delayed-retry-multiplier", int(2)));
     let levels = ("x-delayed-retry-levels", text("1s"));
     assert_eq!(delayed(&[]), Delayed::Disabled);
-    assert_eq!(delayed(&[min.clone()]), Delayed::Disabled);
+    assert_eq!(delayed(std::slice::from_ref(&min)), Delayed::Disabled);
     assert_eq!(delayed(&[min, by]), Delayed::All);
-    assert_eq!(delayed(&[levels.clone()]), Delayed::All);
+    assert_eq!(delayed(std::slice::from_ref(&levels)), Delayed::All);
     assert_eq!(delayed(&[levels, ("x-delayed-retry-type", text("disabled"))]), Delayed::Disabled);
 }
 
