@@ -57,8 +57,7 @@ impl Consumer {
         }
         self.spec.credit -= 1;
         self.unacked += u32::from(!self.spec.no_ack);
-        let ConsumerSpec { no_ack, timeout_ms, .. } = self.spec;
-        Some((Turn { key, no_ack, timeout_ms }, self.may_take()))
+        Some((Turn { key, no_ack: self.spec.no_ack }, self.may_take()))
     }
 }
 
@@ -67,7 +66,6 @@ impl Consumer {
 pub(super) struct Turn {
     pub(super) key: ConsumerKey,
     pub(super) no_ack: bool,
-    pub(super) timeout_ms: Option<u64>,
 }
 
 /// Those of one priority who may take a message.

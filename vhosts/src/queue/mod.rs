@@ -57,7 +57,6 @@ use crate::{DeliveryId, Message, Moment, Seq};
 use consumers::Consumers;
 use expiry::Expiry;
 use letters::Letters;
-use moves::Taker;
 use ready::{Entry, Ready};
 use retry::Waiting;
 use settings::{Limits, Retry};
@@ -194,8 +193,7 @@ impl Queue {
         let (place, entry) = self.pop(now, out)?;
         self.counters.got += 1;
         self.counters.got_no_ack += u64::from(no_ack);
-        let by = Taker { consumer: None, no_ack, timeout_ms: self.consumer_timeout_ms };
-        Some(self.take(place, entry, by, now, out))
+        Some(self.take(place, entry, None, no_ack, now, out))
     }
 
     /// Somebody looked at the queue (`queue.declare`), so it is not unused.

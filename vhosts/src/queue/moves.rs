@@ -13,15 +13,6 @@ use crate::{DeliveryId, Message, Moment};
 /// Messages that expire in one go.
 const EXPIRE_MAX: usize = 4096;
 
-/// Who takes a message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taker {
-    /// None: `basic.get`.
-    pub(super) consumer: Option<ConsumerKey>,
-    pub(super) no_ack: bool,
-    pub(super) timeout_ms: Option<u64>,
-}
-
 impl Queue {
     /// A new message gets its number.
     pub(super) fn enter(&mut self, message: Message) -> Entry {
@@ -85,19 +76,18 @@ impl Queue {
     ) {
         self.counters.delivered += 1;
         self.counters.delivered_no_ack += u64::from(turn.no_ack);
-        let timeout_ms = turn.timeout_ms.or(self.consumer_timeout_ms);
-        let by = Taker { consumer: Some(turn.key), no_ack: turn.no_ack, timeout_ms };
-        let delivery = self.take(place, entry, by, now, out);
+        let delivery = self.take(place, entry, Some(turn.key), turn.no_ack, now, out);
         out.push(Effect::Deliver { consumer: turn.key, delivery });
     }
 
-    /// Into the unacked ones, or out of the queue.
+    /// Into the unacked ones, or out of the queue; without a consumer by `basic.get`.
     #[inline(always)]
     pub(super) fn take(
         &mut self,
         place: Place,
         entry: Entry,
-        by: Taker,
+        consumer: Option<ConsumerKey>,
+        no_ack: bool,
         now: Moment,
         out: &mut Vec<Effect>,
     ) -> Delivery {
@@ -107,11 +97,11 @@ impl Queue {
         } else {
             self.waits.count(now.0.saturating_sub(message.arrived().0));
         }
-        if !by.no_ack {
+        if !no_ack {
             let message = message.clone();
-            let handed_out = HandedOut { entry, place, consumer: by.consumer, since: now };
-            let id = Some(self.unacked.insert(handed_out, by.timeout_ms));
-            return Delivery { id, message, history };
+            let timeout_ms = self.timeout_ms(consumer);
+            let id = self.unacked.insert(HandedOut { entry, place, consumer, since: now }, timeout_ms);
+            return Delivery { id: Some(id), message, history };
         }
         self.counters.settled += 1;
         if self.keeps(message) {
