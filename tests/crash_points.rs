@@ -25,6 +25,8 @@ mod crash_points {
     pub mod letters;
     pub mod plan;
     pub mod queues;
+    #[path = "../simulation/setup.rs"]
+    pub mod setup;
     #[path = "../simulation/wire.rs"]
     pub mod wire;
     pub mod world;

@@ -23,6 +23,7 @@ mod simulation {
     pub mod oracle;
     pub mod peer;
     pub mod script;
+    pub mod setup;
     pub mod wire;
     pub mod world;
 }

@@ -4,6 +4,7 @@
 //! append with several targets: it is stored once.
 
 use super::live_queue::QueueRef;
+use super::transaction::Locks;
 use super::work::Work;
 use crate::store::{Op, Targets};
 use vhosts::{Message, Moment, QueueId, Seq};
@@ -91,21 +92,15 @@ impl Batch {
         self.end(work)
     }
 
-    /// Hands everything to the queues with what `lock` gives for each, and leaves what they do then to the
-    /// caller. True if anything is to be stored.
-    pub fn hand_over_locked(
-        &mut self,
-        now: Moment,
-        locked: &mut super::transaction::Locks<'_>,
-        work: &mut Work,
-    ) -> bool {
+    /// Hands everything to queues that are locked, and leaves what they do then to the caller.
+    pub fn hand_over_locked(&mut self, now: Moment, locked: &mut Locks<'_>, work: &mut Work) {
         for (queue, incoming) in &mut self.queues[..self.used] {
             if let Some(queue) = queue.take().and_then(|queue| locked.at(&queue)) {
                 incoming.drain(..).for_each(|incoming| queue.publish(incoming, &mut self.shared, now));
             }
             incoming.clear();
         }
-        self.end(work)
+        self.end(work);
     }
 
     /// The queues that something is for.

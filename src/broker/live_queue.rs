@@ -4,7 +4,7 @@
 //! between a publisher and a consumer. What goes to consumers goes there before the lock is released, so that
 //! two threads can not overtake each other; everything else is left in a [`Work`].
 
-use super::batch::Incoming;
+use super::batch::{Incoming, Shared};
 use super::lanes::Lanes;
 use super::letters::Outgoing;
 use super::outbox::{Item, Outbox};
@@ -16,9 +16,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use vhosts::queue::{
     Browse, Browsed, Carried, ConsumerKey, ConsumerSpec, Counters, Delivery, Effect, ExclusiveUse, Full,
-    LetterId, Rates, Waits,
+    History, LetterId, Rates, Settings, Waits,
 };
-use vhosts::queue::{History, Settings};
 use vhosts::topology::QueueHandle;
 use vhosts::{Message, Moment, Name, Queue, QueueDefinition, Refusal, Resource, Seq};
 
@@ -127,17 +126,9 @@ impl LiveQueue {
     }
 
     /// Takes in a batch of messages. What a deleted queue gets is gone, as if it had come before the delete.
-    pub fn publish(
-        &self,
-        batch: &mut Vec<Incoming>,
-        batch_of: &mut super::batch::Shared,
-        now: Moment,
-        work: &mut Work,
-    ) {
+    pub fn publish(&self, incoming: &mut Vec<Incoming>, shared: &mut Shared, now: Moment, work: &mut Work) {
         let mut locked = self.lock();
-        for incoming in batch.drain(..) {
-            locked.publish(incoming, batch_of, now);
-        }
+        incoming.drain(..).for_each(|incoming| locked.publish(incoming, shared, now));
         locked.carry_out(work);
     }
 
@@ -293,7 +284,7 @@ pub(super) struct Locked<'a> {
 
 impl Locked<'_> {
     /// Takes in a message.
-    pub(super) fn publish(&mut self, incoming: Incoming, batch: &mut super::batch::Shared, now: Moment) {
+    pub(super) fn publish(&mut self, incoming: Incoming, shared: &mut Shared, now: Moment) {
         let Running { queue, effects, deleted, .. } = &mut *self.running;
         if *deleted {
             return;
@@ -302,10 +293,10 @@ impl Locked<'_> {
         match queue.publish(incoming.message, now, effects) {
             Ok(seq) => {
                 if self.live.definition.survives_restart() {
-                    batch.stored(incoming.append, id, seq);
+                    shared.stored(incoming.append, id, seq);
                 }
             }
-            Err(Full) => batch.refused(incoming.number, id),
+            Err(Full) => shared.refused(incoming.number, id),
         }
     }
 

@@ -19,11 +19,6 @@ pub struct Work {
 }
 
 impl Work {
-    /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
-        self.ops.is_empty() && self.alarms.is_empty() && self.mail.is_empty()
-    }
-
     /// Makes all that is to be stored one operation that survives a crash as a whole, or not at all.
     pub fn make_atomic(&mut self) {
         let own: HashSet<_> = self.ops.iter().filter_map(targets).flatten().copied().collect();

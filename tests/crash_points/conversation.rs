@@ -1,5 +1,6 @@
 //! A client's side of one connection: bytes to the broker, and what it wrote, without a socket.
 
+use super::setup::FRAME_MAX;
 use super::wire::{self, Event, Reader};
 use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk, TuneOk};
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, tx};
@@ -12,8 +13,6 @@ use rabbit_compat::wire::method;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-
-pub const FRAME_MAX: u32 = 131_072;
 
 /// The channel with confirms.
 pub const PUBLISHING: u16 = 1;

@@ -4,16 +4,16 @@
 //! something waits for it or time passes: so what a scenario does in a row is one batch of the log.
 
 use super::acts::Declaration;
-use super::conversation::{Conversation, FRAME_MAX, PUBLISHING};
+use super::conversation::{Conversation, PUBLISHING};
 use super::ledger::Ledger;
+use super::setup::setup;
 use super::wire::Event;
 use amq_protocol::protocol::{AMQPClass, basic, channel};
-use amq_protocol::types::{AMQPValue, FieldTable};
-use haremq::broker::{Broker, Setup, Vhost};
+use amq_protocol::types::AMQPValue;
+use haremq::broker::{Broker, Vhost};
 use haremq::clock::Clock;
 use haremq::store::testing::{Disk, FailingLog, FailurePlan, MemoryLog};
 use haremq::store::{Stepper, Store};
-use rabbit_compat::session::{Settings, Tuning};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use vhosts::Moment;
@@ -64,18 +64,8 @@ impl World {
             "{:?}",
             recovery.torn
         );
-        let session = Settings {
-            tuning: Tuning { channel_max: 10, frame_max: FRAME_MAX, heartbeat_s: 0 },
-            max_message_size: 1 << 20,
-            handshake_timeout_ms: 10_000,
-            server_properties: FieldTable::default(),
-        };
-        let setup = Setup {
-            session: Arc::new(session),
-            loopback_users: Vec::new(),
-            first: ("guest".into(), "guest".into(), "/".into()),
-        };
-        let broker = Broker::new(setup, store, recovery, Clock::manual(now)).expect("readable definitions");
+        let broker =
+            Broker::new(setup(0), store, recovery, Clock::manual(now)).expect("readable definitions");
         let broker = Arc::new(broker);
         let client = Conversation::open(&broker);
         let (ledger, padding, declared, heard) = Default::default();

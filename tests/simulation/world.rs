@@ -4,17 +4,18 @@ use super::models::Presence;
 use super::oracle::Oracle;
 use super::peer::{Address, Peer, Waited};
 use super::script::{Hand, Plan};
+use super::setup::{FRAME_MAX, setup};
 use super::wire::Event;
 use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk, TuneOk};
 use amq_protocol::protocol::{AMQPClass, basic, channel};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use bytes::BufMut;
 use exchanges::Routable;
-use haremq::broker::{Broker, Setup, Vhost};
+use haremq::broker::{Broker, Vhost};
 use haremq::clock::Clock;
 use haremq::store::testing::{Disk, FailingLog, FailurePlan, MemoryLog};
 use haremq::store::{Stepper, Store};
-use rabbit_compat::session::{Settings, State, Tuning};
+use rabbit_compat::session::State;
 use rabbit_compat::wire::frame;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -24,7 +25,6 @@ use vhosts::topology::QueueHandle;
 use vhosts::{Moment, QueueId};
 
 const STEPS: u32 = 1_500;
-const FRAME_MAX: u32 = 131_072;
 /// More rounds than any exchange of bytes takes to come to rest.
 const ROUNDS_MAX: u32 = 20_000;
 
@@ -358,19 +358,8 @@ impl Life {
         let log = FailingLog::new(disk.log(), plan);
         // Nothing but the format of an empty disk is written here.
         let (store, stepper, recovery) = Store::manual(log).expect("a log that was written by a broker");
-        let session = Settings {
-            tuning: Tuning { channel_max: 10, frame_max: FRAME_MAX, heartbeat_s: 10 },
-            max_message_size: 1 << 20,
-            handshake_timeout_ms: 10_000,
-            server_properties: FieldTable::default(),
-        };
-        let setup = Setup {
-            session: Arc::new(session),
-            loopback_users: Vec::new(),
-            first: ("guest".into(), "guest".into(), "/".into()),
-        };
-        let broker =
-            Broker::new(setup, store, recovery, Clock::manual(now)).expect("definitions that a broker wrote");
+        let broker = Broker::new(setup(10), store, recovery, Clock::manual(now))
+            .expect("definitions that a broker wrote");
         Life { broker: Arc::new(broker), stepper }
     }
 }

@@ -232,7 +232,7 @@ impl Queue {
             Carried::Arrived => self.counters.dead_lettered.count(letter.reason),
             Carried::Stranded | Carried::Cycle => self.counters.dropped.count(letter.reason),
         }
-        self.bury(letter, out);
+        self.bury(letter.entry, letter.stored, out);
     }
 
     /// Removes all messages that wait, also those that wait to become ready again, and says how many.
@@ -255,18 +255,17 @@ impl Queue {
             self.settle(handed_out.entry, out);
         }
         while let Some(letter) = self.letters.pop() {
-            self.bury(letter, out);
+            self.bury(letter.entry, letter.stored, out);
         }
     }
 
-    /// Does everything that is due.
+    /// Does what is due. When that is very much, it does a portion, and the [`deadline`](Self::deadline) is still
+    /// past.
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
         while let Some(id) = self.unacked.pop_overdue(now) {
             self.time_out(id, now, out);
         }
-        while let Some((place, entry)) = self.waiting.pop_due(now) {
-            self.put_back(place, entry);
-        }
+        self.wake(now);
         while let Some((id, letter)) = self.letters.pop_due(now) {
             let (message, reason) = (letter.entry.message.clone(), letter.reason);
             out.push(Effect::Died { letter: id, message, reason });

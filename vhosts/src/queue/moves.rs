@@ -10,8 +10,8 @@ use super::{ConsumerKey, Delivery, History, Queue};
 use crate::dead_letter::Reason;
 use crate::{DeliveryId, Message, Moment};
 
-/// Messages that expire in one go.
-const EXPIRE_MAX: usize = 4096;
+/// Messages that are moved in one go when their time has come, so that nobody waits long for the rest of them.
+const PORTION: usize = 4096;
 
 impl Queue {
     /// A new message gets its number.
@@ -155,6 +155,14 @@ impl Queue {
         self.waiting.insert(until, place, entry);
     }
 
+    /// From the waiting ones to their places: those that are due, or a portion of them.
+    pub(super) fn wake(&mut self, now: Moment) {
+        for _ in 0..PORTION {
+            let Some((place, entry)) = self.waiting.pop_due(now) else { return };
+            self.put_back(place, entry);
+        }
+    }
+
     /// A consumer kept a message for too long.
     pub(super) fn time_out(&mut self, id: DeliveryId, now: Moment, out: &mut Vec<Effect>) {
         let timeout_ms = self.unacked.at(id).and_then(|handed_out| self.timeout_ms(handed_out.consumer));
@@ -181,7 +189,7 @@ impl Queue {
     }
 
     fn expire_due(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        for _ in 0..EXPIRE_MAX {
+        for _ in 0..PORTION {
             let Some(place) = self.expiry.pop_due(now) else {
                 self.expiry.is_behind = false;
                 return;
@@ -235,19 +243,16 @@ impl Queue {
         out.push(Effect::Died { letter, message, reason });
     }
 
-    /// Out of the queue: a letter that arrived or was given up.
-    pub(super) fn bury(&mut self, letter: Letter, out: &mut Vec<Effect>) {
-        let Letter { entry: Entry { seq, message, .. }, stored, .. } = letter;
-        self.counters.settled += 1;
-        if stored {
-            out.push(Effect::Settled { seq, message });
-        }
-    }
-
     /// Out of the queue.
     pub(super) fn settle(&mut self, entry: Entry, out: &mut Vec<Effect>) {
+        let stored = self.keeps(&entry.message);
+        self.bury(entry, stored, out);
+    }
+
+    /// Out of the queue, and, if the store has it, out of there.
+    pub(super) fn bury(&mut self, entry: Entry, stored: bool, out: &mut Vec<Effect>) {
         self.counters.settled += 1;
-        if self.keeps(&entry.message) {
+        if stored {
             out.push(Effect::Settled { seq: entry.seq, message: entry.message });
         }
     }

@@ -1,9 +1,9 @@
 //! Delivery limit and delayed retry.
 
 use crate::rig::{Rig, dead_letters, message};
-use vhosts::Seq;
 use vhosts::queue::settings::{Delayed, Retry, Schedule};
 use vhosts::queue::{History, Outcome, Settings};
+use vhosts::{Moment, Queue, Seq};
 
 fn limit(limit: u32) -> Settings {
     let retry = Retry { delivery_limit: Some(limit), ..Retry::default() };
@@ -112,4 +112,24 @@ fn a_purge_removes_those_that_wait_too() {
     assert_eq!(rig.queue.purge(&mut Vec::new()), 2);
     rig.until(100);
     assert_eq!(rig.queue.ready_len() + rig.queue.delayed_len(), 0);
+}
+
+#[test]
+fn others_do_not_wait_for_too_many_that_become_ready_at_once() {
+    const MESSAGES: usize = 10_000;
+    let settings = delayed(Delayed::All, Schedule::Linear { min_ms: 10, max_ms: 10 });
+    let mut queue = Queue::new(&settings, false, Seq(1), Moment(0));
+    let mut effects = Vec::new();
+    for number in 0..MESSAGES {
+        queue.publish(message(&number.to_string(), None, None, 0), Moment(0), &mut effects).unwrap();
+        let id = queue.get(false, Moment(0), &mut effects).and_then(|delivery| delivery.id).unwrap();
+        queue.answer(id, Outcome::Return, Moment(0), &mut effects);
+    }
+    let mut looks = 0;
+    while queue.deadline().is_some_and(|at| at <= Moment(10)) {
+        queue.tick(Moment(10), &mut effects);
+        looks += 1;
+    }
+    assert!(looks > 1, "{looks} looks");
+    assert_eq!((queue.ready_len(), queue.delayed_len()), (MESSAGES, 0));
 }
