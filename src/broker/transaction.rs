@@ -113,13 +113,14 @@ impl<'a> Locks<'a> {
         Ok(())
     }
 
+    /// Publishes come first: for them there is room, but what answers put back would take it.
     fn carry_out(&mut self, batch: &mut Batch, answers: &[Answer], now: Moment, work: &mut Work) {
+        batch.hand_over_locked(now, self, work);
         for run in answers.chunk_by(|one, next| one.queue == next.queue) {
             if let Some(locked) = self.0.get_mut(&run[0].queue) {
                 locked.answer(run, now);
             }
         }
-        batch.hand_over_locked(now, self, work);
         self.0.values_mut().for_each(|locked| locked.deliver(now, work));
     }
 }

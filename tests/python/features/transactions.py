@@ -1,6 +1,6 @@
 """Transactions: publishes and acks that happen together or not at all."""
 
-from .feature import feature
+from .feature import Differs, feature
 
 
 @feature({"before": [0, 0], "after": [["1"], ["2"]]})
@@ -133,3 +133,35 @@ def rest(client, queue):
     channel = client.new_channel()
     got = iter(lambda: channel.basic_get(queue, auto_ack=True)[2], None)
     return [body.decode() for body in got]
+
+
+@feature(["returned", "published"])
+def what_comes_back_does_not_take_the_room(client):
+    """A message that a transaction gives back to a full queue does not make it refuse what the transaction publishes
+    there."""
+    queue = client.queue("queue", {"x-max-length": 1, "x-overflow": "reject-publish"})
+    client.publish(queue, "returned")
+    returned = client.get(queue)
+    client.channel.tx_select()
+    client.channel.basic_nack(returned.delivery_tag, requeue=True)
+    client.channel.basic_publish("", queue, b"published")
+    client.channel.tx_commit()
+    return rest(client, queue)
+
+
+@feature(
+    {
+        "commit": "406 PRECONDITION_FAILED - transaction not carried out: queue 'queue' in vhost '/' is full",
+        "left": [],
+    },
+    Differs("RabbitMQ carries out what it can, and does not tell", {"commit": "accepted", "left": ["1"]}),
+)
+def all_or_nothing(client):
+    """One message too many, and none is published."""
+    queue = client.queue("queue", {"x-max-length": 1, "x-overflow": "reject-publish"})
+    channel = client.new_channel()
+    channel.tx_select()
+    for body in (b"1", b"2"):
+        channel.basic_publish("", queue, body)
+    commit = client.refused(lambda channel: channel.tx_commit(), channel)
+    return {"commit": commit, "left": rest(client, queue)}

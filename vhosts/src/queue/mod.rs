@@ -155,10 +155,12 @@ impl Queue {
         Ok(seq)
     }
 
-    /// Whether that many messages more, with that many bytes of bodies, would be refused.
+    /// Whether of that many messages more, with that many bytes of bodies, one could be refused. A single one
+    /// is not when it goes straight to a consumer; how many a consumer would take is not looked at.
     #[must_use]
     pub fn is_full_for(&self, messages: u64, bytes: u64) -> bool {
-        self.limits.refuse(messages, bytes, &self.ready) && !self.passes_through()
+        let passes_through = messages == 1 && self.passes_through();
+        self.limits.refuse(messages, bytes, &self.ready) && !passes_through
     }
 
     /// Adds a consumer.

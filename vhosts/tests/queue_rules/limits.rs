@@ -72,3 +72,14 @@ fn a_refused_message_is_a_letter_with_a_number_of_its_own() {
     let seq = |which| rig.queue.browse(which, 0, 1)[0].seq.0;
     assert_eq!([seq(Browse::Unacked), seq(Browse::DeadLettered), seq(Browse::Ready)], [1, 2, 3]);
 }
+
+#[test]
+fn there_is_room_for_several_only_without_the_help_of_a_consumer() {
+    let mut rig = Rig::new(limit(1, Overflow::RejectPublish));
+    assert!(!rig.queue.is_full_for(1, 0) && rig.queue.is_full_for(2, 0));
+    // It takes one at once, but nobody knows how many.
+    rig.consume(ConsumerSpec { credit: 1, ..spec() });
+    assert!(!rig.queue.is_full_for(1, 0) && rig.queue.is_full_for(2, 0));
+    rig.publish_all(&["taken", "ready"]);
+    assert!(rig.queue.is_full_for(1, 0));
+}
