@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use haremq::store::{Lsn, Op, Store};
+use haremq::store::{Lsn, Op, Safety, Store};
 use smallvec::smallvec;
 use std::hint::black_box;
 use vhosts::{Message, QueueId, Seq};
@@ -19,7 +19,7 @@ fn messages(first: u64) -> Vec<(Seq, Message)> {
 }
 
 fn append((seq, message): &(Seq, Message)) -> Op {
-    Op::Append { message: message.clone(), targets: smallvec![(QueueId(1), *seq)] }
+    Op::Append { message: message.clone(), targets: smallvec![(QueueId(1), *seq)], safety: Safety::Synced }
 }
 
 fn settle((seq, message): &(Seq, Message)) -> Op {

@@ -10,6 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/needs.sh
 source scripts/steps.sh
+source scripts/load.sh
 
 # Below the ports of outgoing connections: there, a connection to a port that nobody listens on yet can
 # meet itself.
@@ -22,11 +23,8 @@ main() {
     find_load_tool || return 0
     find_rabbitmq
     step "release build" cargo build --release --locked --package haremq
-    step "load generator" cargo build --release --locked --quiet --manifest-path "$AMQP_LOAD/Cargo.toml" \
-        --target-dir "$target_dir/amqp-load"
-    load=$target_dir/amqp-load/release/amqp-load
-    # Where the build is, and not in /tmp: that may be memory, and syncing is half of what is measured.
-    work=$(mktemp -d --tmpdir="$(realpath "$target_dir")")
+    build_load_tool
+    make_work_folder
     trap clean EXIT
     # Thousands of connections need as many file descriptors.
     ulimit -n "$(ulimit -Hn)"
@@ -38,23 +36,6 @@ main() {
     local selected=()
     for text in "${only[@]}"; do selected+=(--only "$text"); done
     step "loads" "$load" matrix --rounds "${BENCH_ROUNDS:-3}" "${selected[@]}" "${brokers[@]/#/--broker=}"
-}
-
-find_load_tool() {
-    local beside=../shared/tools/amqp-load
-    if [ -z "${AMQP_LOAD:-}" ] && [ -d "$beside" ]; then AMQP_LOAD=$beside; fi
-    [ -n "${AMQP_LOAD:-}" ] && return
-    echo "== no table of loads: set AMQP_LOAD to the source folder of the load generator amqp-load"
-    return 1
-}
-
-find_rabbitmq() {
-    if [ ! -x /usr/lib/rabbitmq/bin/rabbitmq-server ] && [ -t 0 ]; then
-        read -rp "RabbitMQ is not installed. Install it with apt? It may start on port 5672. [y/N] " answer
-        if [ "$answer" = y ]; then install_packages rabbitmq-server; fi
-    fi
-    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] ||
-        echo "== without RabbitMQ, which is not installed: apt-get install rabbitmq-server"
 }
 
 # start_brokers NAME : fresh brokers with their data below $work/NAME; sets $brokers to NAME=URI,PID.

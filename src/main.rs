@@ -16,6 +16,7 @@ fn main() -> Exit {
             }
             haremq::serve::run(&config)
         }
+        Ok(Command::Store(command)) => haremq::cli::store::run(command),
         Ok(Command::Print(text)) => {
             print!("{text}");
             Exit::Stopped

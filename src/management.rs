@@ -1,8 +1,8 @@
 //! The broker as the management port sees it.
 
 use crate::auth;
-use crate::broker::Broker;
-use crate::store::Store;
+use crate::broker::{Broker, DiskSpace, Levels};
+use crate::store::{Figures, Store};
 use exchanges::Kind;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::watch;
 use web_admin::{
-    Churn, Counts, Deaths, ExchangeType, Identity, Listener, Management, MessageStats, Overview, Refused,
-    Totals,
+    Alarm, Churn, Counts, Deaths, ExchangeType, Identity, Listener, Management, MessageStats, Overview,
+    Refused, StoreFigures, Totals,
 };
 
 /// What the management port shows.
@@ -39,6 +39,7 @@ pub fn node_name() -> String {
 
 impl Management for View {
     fn overview(&self) -> Overview {
+        let levels = self.broker.resources.levels();
         let mut overview = Overview {
             node: node_name(),
             cluster_name: node_name(),
@@ -53,7 +54,9 @@ impl Management for View {
             totals: Totals::default(),
             message_stats: self.message_stats(),
             churn: self.churn(),
-            alarms: Vec::new(),
+            store: self.broker.store.reader().map(|_| store_figures(self.broker.store.figures())),
+            disk: levels.disk.map(|DiskSpace { free, limit }| web_admin::DiskSpace { free, limit }),
+            alarms: alarms(&levels),
         };
         self.count(&mut overview);
         overview
@@ -65,6 +68,23 @@ impl Management for View {
             Err(auth::Refused::Credentials) => Err(Refused::Credentials),
             Err(auth::Refused::NotLoopback) => Err(Refused::NotLoopback),
         }
+    }
+}
+
+fn store_figures(figures: Figures) -> StoreFigures {
+    let Figures { log_bytes, live_bytes, state_bytes, segments, pending, .. } = figures;
+    let Figures { written, spared, moved, written_bytes, syncs, .. } = figures;
+    StoreFigures {
+        log_bytes,
+        live_bytes,
+        state_bytes,
+        segments,
+        pending,
+        written,
+        spared,
+        moved,
+        written_bytes,
+        syncs,
     }
 }
 
@@ -131,6 +151,11 @@ fn deaths(queues: vhosts::queue::Deaths) -> Deaths {
     Deaths { rejected, expired, maxlen, delivery_limit }
 }
 
+fn alarms(levels: &Levels) -> Vec<Alarm> {
+    let disk = levels.disk_is_short().then_some(Alarm::Disk);
+    disk.into_iter().chain(levels.stalled.is_some().then_some(Alarm::Store)).collect()
+}
+
 fn read(counter: &AtomicU64) -> u64 {
     counter.load(Relaxed)
 }
@@ -152,13 +177,14 @@ fn exchange_type(kind: Kind) -> ExchangeType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Batch, Setup, Work};
+    use crate::broker::{Batch, RESIDENT, Setup, Work};
+    use crate::config::WhenFull;
     use rabbit_compat::session::{Settings, Tuning, handshake::server_properties};
     use vhosts::topology::QueueHandle;
     use vhosts::{ConnectionId, Message, Moment, QueueDefinition};
 
     fn view() -> View {
-        let (store, recovery) = Store::in_memory().unwrap();
+        let (store, recovery) = Store::in_memory();
         let session = Arc::new(Settings {
             tuning: Tuning { channel_max: 10, frame_max: 4096, heartbeat_s: 0 },
             max_message_size: 100,
@@ -166,7 +192,14 @@ mod tests {
             server_properties: server_properties("1", "test", "test"),
         });
         let first = ("guest".into(), "guest".into(), "/".into());
-        let setup = Setup { session, loopback_users: Vec::new(), first };
+        let setup = Setup {
+            session,
+            loopback_users: Vec::new(),
+            when_full: WhenFull::Block,
+            resident: RESIDENT,
+            memory_bytes: 0,
+            first,
+        };
         let broker = Arc::new(Broker::new(setup, store, recovery, crate::clock::Clock::system()).unwrap());
         let stopping = watch::channel(false).1;
         View { broker, listeners: Vec::new(), started: Instant::now(), stopping, connections_max: None }

@@ -3,23 +3,30 @@
 //! Down: stop accepting, tell every client, wait for what they have under way, write everything out. What
 //! was confirmed is safe at every moment of that, so stopping at once loses nothing either.
 
-use crate::broker::{Broker, Setup, StartError};
+use crate::administration::{Administrator, socket_path};
+use crate::broker::{Broker, RESIDENT, Setup, StartError};
 use crate::cli::Exit;
 use crate::clock::Clock;
 use crate::config::{Config, DataDir};
 use crate::management::{RABBITMQ_VERSION, View, node_name};
 use crate::server;
-use crate::store::{Progress, Recovery, Store, StoreError};
+use crate::store::{Progress, Recovery, Store, StoreError, Torn};
 use rabbit_compat::session::handshake::server_properties;
 use rabbit_compat::session::{Settings, Tuning};
-use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
+use vhosts::topology::QueueHandle;
+use vhosts::{QueueId, Seq};
 use web_admin::Listener;
+
+/// The part of the memory that messages may take before transient ones are written to the disk.
+const MEMORY_SHARE: u64 = 8;
 
 /// Why the broker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +70,16 @@ pub fn run(config: &Config) -> Exit {
 
 async fn serve(config: &Config) -> Result<Exit, Failure> {
     let started = Instant::now();
+    // Before anybody is told that it runs.
+    let mut signals = Signals::new()?;
     let (store, recovery) = open(&config.data_dir)?;
-    let recovered = recovery.messages.len();
+    let (recovered, torn) = (recovery.messages, recovery.torn.clone());
     let broker = Arc::new(Broker::new(setup(config), store.clone(), recovery, Clock::system())?);
+    torn.iter().for_each(|torn| report_torn(torn, &broker));
+    if let DataDir::Path(dir) = &config.data_dir {
+        let monitor = server::DiskMonitor::start(broker.clone(), dir.clone(), config.disk.free_limit).await;
+        tokio::spawn(monitor.run());
+    }
     let (stop, stopping) = watch::channel(false);
     let mut amqp = Vec::new();
     for address in &config.amqp {
@@ -89,7 +103,9 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
         stopping: stopping.clone(),
         connections_max: connections_max.map(|max| u64::from(max.get())),
     });
+    broker.start_reader()?;
     tokio::spawn(server::look_after_queues(broker.clone()));
+    tokio::spawn(server::watch_store(broker.clone()));
     for bound in amqp {
         tokio::spawn(server::serve(bound, broker.clone(), connections_max, stopping.clone()));
     }
@@ -100,13 +116,33 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
         let stopped = async move { _ = stopping.wait_for(|stop| *stop).await };
         tokio::spawn(web_admin::serve(bound.listener, router, stopped));
     }
-    let mut signals = Signals::new()?;
+    let socket = serve_socket(&config.data_dir, &store, stopping);
     let exit = tokio::select! {
         () = signals.next() => Exit::Stopped,
         () = failed(store.progress()) => Exit::Failed,
     };
     let _ = stop.send(true);
+    // Nobody finds it any more; should it stay, the next start takes its place.
+    socket.map(fs::remove_file);
     Ok(down(&broker, &store, config.shutdown_timeout, signals, exit).await)
+}
+
+/// Serves the socket of the data directory, and says where it is. Without it the broker works as well.
+fn serve_socket(data_dir: &DataDir, store: &Store, mut stopping: watch::Receiver<bool>) -> Option<PathBuf> {
+    let DataDir::Path(dir) = data_dir else { return None };
+    let path = socket_path(dir);
+    match web_admin::bind_socket(&path) {
+        Ok(listener) => {
+            let router = web_admin::socket_router(Arc::new(Administrator { store: store.clone() }));
+            let stopped = async move { _ = stopping.wait_for(|stop| *stop).await };
+            tokio::spawn(web_admin::serve(listener, router, stopped));
+            Some(path)
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no socket could be made; `haremq store export` works only while the broker is stopped");
+            None
+        }
+    }
 }
 
 /// Ends all connections and closes the store.
@@ -142,13 +178,39 @@ async fn down(broker: &Broker, store: &Store, patience: Duration, mut signals: S
 
 fn open(data_dir: &DataDir) -> Result<(Store, Recovery), StoreError> {
     let (store, recovery) = match data_dir {
-        DataDir::Memory => Store::in_memory()?,
+        DataDir::Memory => Store::in_memory(),
         DataDir::Path(dir) => Store::open(dir)?,
     };
-    if let Some(torn) = &recovery.torn {
-        tracing::warn!("recovered up to what was whole: {torn}");
-    }
     Ok((store, recovery))
+}
+
+/// What a fault of the disk has taken, in the words of an operator.
+fn report_torn(torn: &Torn, broker: &Broker) {
+    if let Some(put_aside) = &torn.put_aside {
+        tracing::error!("{put_aside}");
+    }
+    if torn.lost_states > 0 {
+        tracing::error!(
+            values = torn.lost_states,
+            "settlement states are unreadable; some messages that were acknowledged are delivered again"
+        );
+    }
+    let name = |found: Option<(QueueId, Seq)>| {
+        found.map(|(id, seq)| match broker.queue(id) {
+            Some(queue) => format!("{}/{} message {}", queue.vhost(), queue.definition().name, seq.0),
+            None => format!("a deleted queue message {}", seq.0),
+        })
+    };
+    for damaged in &torn.damaged {
+        tracing::error!(
+            segment = damaged.segment,
+            offset = damaged.offset,
+            bytes = damaged.bytes,
+            after = name(damaged.after),
+            before = name(damaged.before),
+            "a part of the log is damaged; the messages in it are lost, all others were recovered"
+        );
+    }
 }
 
 fn setup(config: &Config) -> Setup {
@@ -172,8 +234,19 @@ fn setup(config: &Config) -> Setup {
     Setup {
         session: Arc::new(session),
         loopback_users: config.loopback_users.clone(),
+        when_full: config.disk.when_full,
+        resident: RESIDENT,
+        memory_bytes: memory_bytes() / MEMORY_SHARE,
         first: (first.user.clone(), first.password.clone(), first.vhost.clone()),
     }
+}
+
+/// Bytes of memory that this process may use: those of the machine, or of the control group that it is in.
+fn memory_bytes() -> u64 {
+    let system = rustix::system::sysinfo();
+    let machine = system.totalram.saturating_mul(system.mem_unit.into());
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    group.and_then(|bytes| bytes.trim().parse().ok()).map_or(machine, |group: u64| group.min(machine))
 }
 
 async fn bind(address: SocketAddr) -> Result<server::Bound, Failure> {
@@ -181,7 +254,7 @@ async fn bind(address: SocketAddr) -> Result<server::Bound, Failure> {
 }
 
 /// The one line that says that it is ready.
-fn announce(listeners: &[Listener], broker: &Broker, recovered: usize, started: Instant) {
+fn announce(listeners: &[Listener], broker: &Broker, recovered: u64, started: Instant) {
     let addresses: Vec<String> =
         listeners.iter().map(|listener| format!("{}={}", listener.protocol, listener.address)).collect();
     tracing::info!(

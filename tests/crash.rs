@@ -4,6 +4,8 @@
 //! in batches, and the broker dies at seeded moments. Afterwards the queues are drained and the
 //! [`ledger`](crash::ledger) says whether every confirmed message arrived, in order and unharmed.
 //!
+//! `make crash` is the long form, with more rounds, more load, and a judge of its own.
+//!
 //! `CRASH_SEED` repeats the moments and sizes of an earlier run, as far as real processes repeat anything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
@@ -29,7 +31,7 @@ use tokio::time::timeout;
 
 const QUEUES: [&str; 2] = ["crash.0", "crash.1"];
 const PUBLISHERS: u32 = 4;
-const KILLS: u32 = 3;
+const KILLS: u32 = 5;
 
 /// Where the run is. Clients that lose their connection wait for the next life.
 #[derive(Clone, Copy, Debug, Default)]

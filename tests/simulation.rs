@@ -18,6 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod simulation {
+    pub mod life;
     pub mod listen;
     pub mod models;
     pub mod oracle;

@@ -104,6 +104,7 @@ fn flaw_text(flaw: &Flaw) -> String {
         Flaw::UnsupportedQueueType(name) => format!(": \"unsupported queue type '{name}'\""),
         Flaw::UnsupportedQueueVersion(version) => format!(": \"unsupported queue version '{version}'\""),
         Flaw::QueueLocator => ": invalid_queue_locator_arg".to_owned(),
+        Flaw::SyncMode => ": invalid_sync_mode".to_owned(),
         Flaw::Overflow => ": invalid_overflow".to_owned(),
         Flaw::DeadLetterStrategy => ": invalid_dlx_strategy".to_owned(),
         Flaw::RoutingKeyWithoutExchange => ": routing_key_but_no_dlx_defined".to_owned(),

@@ -41,6 +41,6 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    arguments channels consuming content declaring frames getting handshake heartbeats publishing refusals replies
+    arguments blocked channels consuming content declaring frames getting handshake heartbeats publishing refusals replies
     transactions
 }

@@ -178,7 +178,7 @@ proptest! {
     ) {
         let mut output = Output::default();
         let (exchange, routing_key) = (parts.exchange.clone(), parts.routing_key.clone());
-        let history = History { acquired: redelivered.into(), failed: 0 };
+        let history = History { acquired: redelivered.into(), ..History::default() };
         let delivery = Delivery { id: None, message: message.clone(), history };
         content::deliver(&mut output, 5, tag.as_str(), delivery_tag, &delivery, frame_max);
         let delivered = parsed(&mut output, frame_max);

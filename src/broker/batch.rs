@@ -6,7 +6,8 @@
 use super::live_queue::QueueRef;
 use super::transaction::Locks;
 use super::work::Work;
-use crate::store::{Op, Targets};
+use crate::store::{Op, Safety, Targets};
+use vhosts::queue::settings::SyncMode;
 use vhosts::{Message, Moment, QueueId, Seq};
 
 /// Queues that a batch holds apart before it asks to be handed over.
@@ -38,15 +39,19 @@ pub struct Incoming {
 /// What the publishes of a batch have in common, whatever their queues.
 #[derive(Debug, Default)]
 pub struct Shared {
-    appends: Vec<(Message, Targets)>,
+    appends: Vec<(Message, Targets, Safety)>,
     refused: Vec<(u32, QueueId)>,
 }
 
 impl Shared {
-    /// A queue that survives a restart took a message under that number.
-    pub fn stored(&mut self, append: Option<u32>, queue: QueueId, seq: Seq) {
+    /// A queue that survives a restart took a message under that number. It is synced if one of its queues insists.
+    pub fn stored(&mut self, append: Option<u32>, queue: QueueId, seq: Seq, mode: SyncMode) {
         if let Some(append) = append {
-            self.appends[append as usize].1.push((queue, seq));
+            let (_, targets, safety) = &mut self.appends[append as usize];
+            targets.push((queue, seq));
+            if mode == SyncMode::Sync {
+                *safety = Safety::Synced;
+            }
         }
     }
 
@@ -72,7 +77,7 @@ impl Batch {
     pub fn push(&mut self, message: Message, number: u32, queues: &[QueueRef]) {
         self.messages += 1;
         let append = message.persistent().then(|| {
-            self.shared.appends.push((message.clone(), Targets::new()));
+            self.shared.appends.push((message.clone(), Targets::new(), Safety::Relaxed));
             self.shared.appends.len() as u32 - 1
         });
         let Some((last, others)) = queues.split_last() else { return };
@@ -125,8 +130,8 @@ impl Batch {
     fn end(&mut self, work: &mut Work) -> bool {
         (self.used, self.messages) = (0, 0);
         let before = work.ops.len();
-        let stored = self.shared.appends.drain(..).filter(|(_, targets)| !targets.is_empty());
-        work.ops.extend(stored.map(|(message, targets)| Op::Append { message, targets }));
+        let stored = self.shared.appends.drain(..).filter(|(_, targets, _)| !targets.is_empty());
+        work.ops.extend(stored.map(|(message, targets, safety)| Op::Append { message, targets, safety }));
         work.ops.len() > before
     }
 

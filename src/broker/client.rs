@@ -10,6 +10,7 @@ use super::operations::Caller;
 use super::outbox::{Item, Outbox};
 use super::publishing::Publisher;
 use super::registry::Broker;
+use super::resources::Seen;
 use super::route_cache::RouteCache;
 use super::vhost::Vhost;
 use super::work::Work;
@@ -49,6 +50,7 @@ pub struct Client {
     /// An answer that may not be given before the store is safe up to there.
     held: Option<(Lsn, Done)>,
     pub(super) safe: Lsn,
+    pub(super) seen: Seen,
     counted: Counted,
 }
 
@@ -90,6 +92,7 @@ impl Client {
             commands: Vec::new(),
             held: None,
             safe: Lsn::default(),
+            seen: Seen::default(),
             counted: Counted::default(),
         }
     }
@@ -117,6 +120,7 @@ impl Client {
     /// Whether it takes more bytes from its peer.
     pub fn reads(&mut self) -> bool {
         self.held.is_none()
+            && !self.session.is_held()
             && self.session.output().len() < OUTPUT_MAX
             && self.session.state() != State::Closed
     }
@@ -124,6 +128,7 @@ impl Client {
     /// Does everything that can be done now: takes frames that were received, gives deliveries to the
     /// session, hands work to the queues.
     pub fn work(&mut self) {
+        self.look_at_resources();
         self.take_frames();
         self.take_deliveries();
         self.hand_over();
@@ -135,6 +140,7 @@ impl Client {
         self.safe = lsn;
         self.session.safe(lsn.into());
         if let Some((_, done)) = self.held.take_if(|(wanted, _)| *wanted <= lsn) {
+            self.session.resume(self.broker.clock.now());
             self.complete(Ok(done));
         }
     }
@@ -292,7 +298,10 @@ impl Client {
             Some(Ok((done, lsn))) => {
                 self.note(&done, exclusive);
                 match lsn.filter(|lsn| *lsn > self.safe) {
-                    Some(lsn) => self.held = Some((lsn, done)),
+                    Some(lsn) => {
+                        self.held = Some((lsn, done));
+                        self.session.pause();
+                    }
                     None => self.complete(Ok(done)),
                 }
             }

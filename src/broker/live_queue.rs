@@ -8,18 +8,19 @@ use super::batch::{Incoming, Shared};
 use super::lanes::Lanes;
 use super::letters::Outgoing;
 use super::outbox::{Item, Outbox};
+use super::paging::Paging;
 use super::work::Work;
-use crate::store::{Note, Op};
+use crate::store::{Note, Op, Safety, Targets};
 use parking_lot::{Mutex, MutexGuard};
 use rabbit_compat::session::{Answer, ConsumerId, Grant};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use vhosts::queue::{
     Browse, Browsed, Carried, ConsumerKey, ConsumerSpec, Counters, Delivery, Effect, ExclusiveUse, Full,
-    History, LetterId, Rates, Settings, Waits,
+    History, LetterId, Page, Rates, Settings, Waits, Where,
 };
 use vhosts::topology::QueueHandle;
-use vhosts::{Message, Moment, Name, Queue, QueueDefinition, Refusal, Resource, Seq};
+use vhosts::{Message, Moment, Name, Place, Queue, QueueDefinition, Refusal, Resource, Seq};
 
 /// A running queue.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct LiveQueue {
     vhost: Name,
     definition: QueueDefinition,
     settings: Settings,
+    /// Has what is not in memory; none where nothing is kept.
+    paging: Option<Paging>,
     running: Mutex<Running>,
 }
 
@@ -39,6 +42,8 @@ pub(super) struct Running {
     /// When an alarm will look at the queue.
     alarm: Option<Moment>,
     deleted: bool,
+    /// What was told of its messages in memory.
+    counted: u64,
     /// A consumer was here; only then an auto-delete queue may go.
     was_used: bool,
 }
@@ -68,6 +73,8 @@ pub struct Amount {
 pub struct Figures {
     /// Messages that wait for a consumer.
     pub ready: Amount,
+    /// Those of them that are in the store alone.
+    pub paged: Amount,
     /// Messages that wait for an answer.
     pub unacked: Amount,
     /// Messages that wait to become ready again.
@@ -86,7 +93,13 @@ pub struct Figures {
 
 impl LiveQueue {
     /// A queue of a virtual host. One that survives a restart gives out numbers from `next_seq` on.
-    pub fn new(vhost: Name, definition: QueueDefinition, next_seq: Seq, now: Moment) -> LiveQueue {
+    pub fn new(
+        vhost: Name,
+        definition: QueueDefinition,
+        next_seq: Seq,
+        paging: Option<Paging>,
+        now: Moment,
+    ) -> LiveQueue {
         let settings = definition.settings();
         let queue = Queue::new(&settings, definition.survives_restart(), next_seq, now);
         let running = Running {
@@ -96,9 +109,10 @@ impl LiveQueue {
             outgoing: Outgoing::default(),
             alarm: None,
             deleted: false,
+            counted: 0,
             was_used: false,
         };
-        LiveQueue { vhost, definition, settings, running: Mutex::new(running) }
+        LiveQueue { vhost, definition, settings, paging, running: Mutex::new(running) }
     }
 
     /// What it was declared with.
@@ -114,15 +128,6 @@ impl LiveQueue {
     /// What it does.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Takes back the messages that were stored before a restart, in the order of their numbers.
-    pub fn recover(&self, messages: Vec<(Seq, Message, Note)>, now: Moment, work: &mut Work) {
-        let mut locked = self.lock();
-        for (seq, message, Note { acquired, failed, due }) in messages {
-            locked.running.queue.recover(seq, message, History { acquired, failed }, due);
-        }
-        locked.deliver(now, work);
     }
 
     /// Takes in a batch of messages. What a deleted queue gets is gone, as if it had come before the delete.
@@ -165,7 +170,7 @@ impl LiveQueue {
         is_left
     }
 
-    /// Takes the next message, and says how many are left.
+    /// Takes the next message that is in memory, and says how many are left.
     pub fn get(&self, no_ack: bool, now: Moment, work: &mut Work) -> Option<(Delivery, usize)> {
         let mut locked = self.lock();
         let Running { queue, effects, .. } = &mut *locked.running;
@@ -173,6 +178,11 @@ impl LiveQueue {
         let left = queue.ready_len();
         locked.carry_out(work);
         Some((delivery?, left))
+    }
+
+    /// The next message is in the store alone, and its page with it.
+    pub fn next_page(&self) -> Option<Arc<Page>> {
+        self.running.lock().queue.next_page()
     }
 
     /// Takes answers to deliveries of this queue.
@@ -249,6 +259,7 @@ impl LiveQueue {
         let queue = &self.running.lock().queue;
         Figures {
             ready: Amount { messages: queue.ready_len(), bytes: queue.ready_bytes() },
+            paged: Amount { messages: queue.paged().messages as usize, bytes: queue.paged().bytes },
             unacked: Amount { messages: queue.unacked_len(), bytes: queue.unacked_bytes() },
             delayed: Amount { messages: queue.delayed_len(), bytes: queue.delayed_bytes() },
             dead_lettered: queue.letters_len(),
@@ -264,9 +275,29 @@ impl LiveQueue {
         self.running.lock().queue.rates(now)
     }
 
-    /// Messages as they lie in the queue; see [`Queue::browse`].
+    /// Messages as they lie in the queue; see [`Queue::browse`]. Those that are in the store alone are read, and
+    /// left out if that is not possible.
     pub fn browse(&self, which: Browse, skip: usize, count: usize) -> Vec<Browsed> {
-        self.running.lock().queue.browse(which, skip, count)
+        let mut browsed = self.running.lock().queue.browse(which, skip, count);
+        let stored = |browsed: &Browsed| match browsed.message {
+            Where::Stored(place) => Some(place),
+            Where::Here(_) => None,
+        };
+        let places: Vec<Place> = browsed.iter().filter_map(stored).collect();
+        let read =
+            self.paging.as_ref().and_then(|paging| paging.reader.read(&places).ok()).unwrap_or_default();
+        let mut read = read.into_iter();
+        browsed.retain_mut(|browsed| match browsed.message {
+            Where::Here(_) => true,
+            Where::Stored(_) => match read.next().flatten() {
+                Some(message) => {
+                    browsed.message = Where::Here(message);
+                    true
+                }
+                None => false,
+            },
+        });
+        browsed
     }
 
     /// The queue for as long as nobody else may use it. Who locks several does so in the order of their ids.
@@ -293,7 +324,7 @@ impl Locked<'_> {
         match queue.publish(incoming.message, now, effects) {
             Ok(seq) => {
                 if self.live.definition.survives_restart() {
-                    shared.stored(incoming.append, id, seq);
+                    shared.stored(incoming.append, id, seq, self.live.settings.sync_mode);
                 }
             }
             Err(Full) => shared.refused(incoming.number, id),
@@ -317,6 +348,12 @@ impl Locked<'_> {
         queue.carried(letter, carried, now, effects);
     }
 
+    /// Messages of a page were read.
+    pub(super) fn fetched(&mut self, page: &Arc<Page>, messages: Vec<Option<Message>>, now: Moment) {
+        let Running { queue, effects, .. } = &mut *self.running;
+        queue.fetched(page, messages, now, effects);
+    }
+
     /// Hands out what can be handed out, and does what the machine wants.
     pub(super) fn deliver(&mut self, now: Moment, work: &mut Work) {
         let Running { queue, effects, .. } = &mut *self.running;
@@ -327,7 +364,10 @@ impl Locked<'_> {
     /// Does what the machine wants.
     pub(super) fn carry_out(&mut self, work: &mut Work) {
         let queue = self.live.definition.id;
-        let Running { effects, lanes, outgoing, .. } = &mut *self.running;
+        let Running { queue: machine, effects, lanes, outgoing, counted, .. } = &mut *self.running;
+        if let Some(paging) = &self.live.paging {
+            paging.page_out(machine, counted, effects);
+        }
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver { consumer, delivery } => lanes.deliver(consumer, queue, delivery),
@@ -335,6 +375,15 @@ impl Locked<'_> {
                 Effect::Noted { seq, message, history, due } => {
                     let note = Note { acquired: history.acquired, failed: history.failed, due };
                     work.ops.push(Op::Note { queue, seq, message, note });
+                }
+                Effect::Spill { seq, message } => {
+                    let (targets, safety) = (Targets::from_buf([(queue, seq)]), Safety::Spilled);
+                    work.ops.push(Op::Append { message, targets, safety });
+                }
+                Effect::Fetch { page } => work.fetches.push_back((queue, page)),
+                Effect::SettledPaged { page, which } => {
+                    let places = page.places(which.as_deref());
+                    work.ops.push(Op::Purge { queue, places });
                 }
                 Effect::Died { letter, message, reason } => outgoing.push(letter, message, reason),
                 Effect::Dropped { history, .. } => self.live.report_dropped(history),

@@ -206,13 +206,15 @@ impl Caller<'_> {
     fn get(self, name: &str, no_ack: bool, work: &mut Work) -> Result<Outcome<Done>, Refusal> {
         let queue = self.readable_queue(name)?;
         let id = queue.definition().id;
-        done(match queue.get(no_ack, self.broker.clock.now(), work) {
-            Some((delivery, left)) => Done::Got { queue: id, delivery, left },
-            None => {
-                self.broker.totals.get_empty.fetch_add(1, Relaxed);
-                Done::Empty
+        loop {
+            if let Some((delivery, left)) = queue.get(no_ack, self.broker.clock.now(), work) {
+                return done(Done::Got { queue: id, delivery, left });
             }
-        })
+            if !self.broker.fetch_next(&queue, work) {
+                self.broker.totals.get_empty.fetch_add(1, Relaxed);
+                return done(Done::Empty);
+            }
+        }
     }
 
     fn readable_queue(self, name: &str) -> Result<QueueRef, Refusal> {

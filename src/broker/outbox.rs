@@ -91,7 +91,12 @@ impl Outbox {
         self.items.lock().is_empty()
     }
 
-    /// Waits until something was put into an empty box.
+    /// Wakes the connection though nothing was put in: something else may have changed for it.
+    pub fn wake(&self) {
+        self.filled.notify_one();
+    }
+
+    /// Waits until something was put into an empty box, or until [`wake`](Self::wake).
     pub async fn filled(&self) {
         self.filled.notified().await;
     }

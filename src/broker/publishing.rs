@@ -60,6 +60,7 @@ impl Publisher {
 
 impl Client {
     pub(super) fn publish(&mut self, channel: u16, message: Message, mandatory: bool, how: Publishing) {
+        let refused = self.refused(&message, how);
         let Some(opened) = &mut self.opened else { return };
         self.publisher.published += 1;
         if Replies::is_addressed(&message) {
@@ -78,10 +79,13 @@ impl Client {
                 }
             }
             Ok([]) => self.unroutable(channel, mandatory, &message),
-            Ok(queues) => {
-                let number = self.publisher.number(channel, how);
-                self.publisher.batch.push(message, number, queues);
-            }
+            Ok(queues) => match refused {
+                Some(tag) => self.session.rejected(channel, tag),
+                None => {
+                    let number = self.publisher.number(channel, how);
+                    self.publisher.batch.push(message, number, queues);
+                }
+            },
             Err(refusal) => {
                 let violation = self.violation(&refusal);
                 self.session.refuse(channel, violation, &mut self.commands);

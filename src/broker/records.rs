@@ -4,7 +4,7 @@
 //! a version octet and a record. Records are apart from the types that the broker works with: those may
 //! change, what is on a disk may not.
 
-use crate::store::Op;
+use crate::store::Assignment;
 use amq_protocol_types::FieldTable;
 use exchanges::Kind;
 use serde::de::DeserializeOwned;
@@ -114,8 +114,8 @@ struct BindingRecord {
     arguments: FieldTable,
 }
 
-/// The operation that keeps a change of a virtual host's topology.
-pub fn change(vhost: &str, change: &Change) -> Op {
+/// What keeps a change of a virtual host's topology.
+pub fn change(vhost: &str, change: &Change) -> Assignment {
     match change {
         Change::ExchangeDeclared(exchange) => {
             put(exchange_key(vhost, &exchange.name), &exchange_record(vhost, exchange))
@@ -128,23 +128,23 @@ pub fn change(vhost: &str, change: &Change) -> Op {
     }
 }
 
-/// The operation that keeps a virtual host.
-pub fn vhost(record: &VhostRecord) -> Op {
+/// What keeps a virtual host.
+pub fn vhost(record: &VhostRecord) -> Assignment {
     put(key(tag::VHOST, &[record.name.as_bytes()]), record)
 }
 
-/// The operation that keeps a user.
-pub fn user(record: &UserRecord) -> Op {
+/// What keeps a user.
+pub fn user(record: &UserRecord) -> Assignment {
     put(key(tag::USER, &[record.name.as_bytes()]), record)
 }
 
-/// The operation that keeps a permission.
-pub fn permission(record: &PermissionRecord) -> Op {
+/// What keeps a permission.
+pub fn permission(record: &PermissionRecord) -> Assignment {
     put(key(tag::PERMISSION, &[record.vhost.as_bytes(), record.user.as_bytes()]), record)
 }
 
-/// The operation that keeps queue ids below `next` from being given again.
-pub fn next_queue_id(next: QueueId) -> Op {
+/// What keeps queue ids below `next` from being given again.
+pub fn next_queue_id(next: QueueId) -> Assignment {
     put(vec![tag::NEXT_QUEUE_ID], &next.0)
 }
 
@@ -176,14 +176,14 @@ fn parse<T: DeserializeOwned>(record: &[u8]) -> Option<T> {
     postcard::from_bytes(record).ok()
 }
 
-fn put<T: Serialize>(key: Vec<u8>, record: &T) -> Op {
+fn put<T: Serialize>(key: Vec<u8>, record: &T) -> Assignment {
     // Writing a record into a vector does not fail: it has no maps of unknown size and no writer behind it.
     let value = postcard::to_extend(record, vec![VERSION]).unwrap_or_default();
-    Op::Define { key, value: Some(value) }
+    (key, Some(value))
 }
 
-fn remove(key: Vec<u8>) -> Op {
-    Op::Define { key, value: None }
+fn remove(key: Vec<u8>) -> Assignment {
+    (key, None)
 }
 
 fn exchange_key(vhost: &str, name: &str) -> Vec<u8> {

@@ -3,13 +3,16 @@
 use super::alarms::Alarms;
 use super::live_queue::{LiveQueue, OnlyIf, QueueRef};
 use super::outbox::{Item, Outbox};
+use super::paging::{Memory, Pager};
 use super::records::{self, Definition, PermissionRecord, UserRecord, VhostRecord};
 use super::replies::Replies;
+use super::resources::Resources;
 use super::vhost::Vhost;
 use super::work::Work;
 use crate::auth::{self, Refused};
 use crate::clock::Clock;
-use crate::store::{Lsn, Note, Op, Recovered, RecoveredTarget, Recovery, Store};
+use crate::config::WhenFull;
+use crate::store::{Lsn, Op, Recovery, Store};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use rabbit_compat::session::Settings;
@@ -18,9 +21,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use vhosts::queue::Counters;
+use vhosts::queue::{Counters, Residency};
 use vhosts::topology::QueueHandle;
-use vhosts::{ConnectionId, Message, Moment, Permissions, QueueId, Seq, Topology};
+use vhosts::{ConnectionId, Moment, Name, Permissions, QueueId, Seq, Topology};
 
 /// Queue ids that are set aside at once, so that not every declare writes the counter.
 const ID_BLOCK: u64 = 1024;
@@ -32,6 +35,12 @@ pub struct Setup {
     pub session: Arc<Settings>,
     /// Users that may come from this machine only.
     pub loopback_users: Vec<String>,
+    /// What happens to publishers while resources are short.
+    pub when_full: WhenFull,
+    /// What a queue keeps in memory of the messages that wait in it.
+    pub resident: Residency,
+    /// Bytes that queues may have in memory together before transient messages are left to the store too.
+    pub memory_bytes: u64,
     /// In an empty store: user, password and virtual host to begin with.
     pub first: (String, String, String),
 }
@@ -66,8 +75,13 @@ pub struct Broker {
     pub totals: Totals,
     /// When queues want to be looked at.
     pub alarms: Alarms,
+    /// What may run out.
+    pub resources: Resources,
     /// Clients that wait for replies.
     pub replies: Replies,
+    /// Reads what deep queues have in the store alone.
+    pub(super) pager: Pager,
+    pub(super) memory: Arc<Memory>,
     vhosts: DashMap<String, Arc<Vhost>>,
     users: DashMap<String, UserRecord>,
     permissions: DashMap<(String, String), Arc<Permissions>>,
@@ -122,13 +136,17 @@ impl Broker {
     /// # Errors
     /// A stored definition that is not readable.
     pub fn new(setup: Setup, store: Store, recovery: Recovery, clock: Clock) -> Result<Broker, StartError> {
+        let memory = Arc::new(Memory::new(setup.memory_bytes));
         let broker = Broker {
             setup,
             store,
             clock,
             totals: Totals::default(),
             alarms: Alarms::default(),
+            resources: Resources::default(),
             replies: Replies::default(),
+            pager: Pager::default(),
+            memory,
             vhosts: DashMap::new(),
             users: DashMap::new(),
             permissions: DashMap::new(),
@@ -138,7 +156,8 @@ impl Broker {
             queue_ids: Mutex::new(QueueIds { next: 1, set_aside: 1 }),
         };
         broker.recover(recovery)?;
-        if broker.vhosts.is_empty() {
+        // Also when definitions were imported before the first start: these have no users.
+        if broker.users.is_empty() {
             broker.begin()?;
         }
         Ok(broker)
@@ -202,12 +221,17 @@ impl Broker {
         }
     }
 
+    /// Makes all connections look whether there is something to do.
+    pub(super) fn wake_all(&self) {
+        self.connections.iter().for_each(|outbox| outbox.wake());
+    }
+
     /// An id that no queue ever had.
     pub fn new_queue_id(&self) -> QueueId {
         let mut ids = self.queue_ids.lock();
         if ids.next >= ids.set_aside {
             ids.set_aside = ids.next + ID_BLOCK;
-            self.store.submit(&mut vec![records::next_queue_id(QueueId(ids.set_aside))]);
+            self.store.submit(&mut vec![Op::Define(vec![records::next_queue_id(QueueId(ids.set_aside))])]);
         }
         let id = QueueId(ids.next);
         ids.next += 1;
@@ -230,6 +254,12 @@ impl Broker {
 
     /// Does what running queues left to be done, and ends with the store. Says what covers it there.
     pub fn finish(&self, work: &mut Work) -> Option<Lsn> {
+        let lsn = self.hand_to_store(work);
+        self.fetch_all(work);
+        lsn
+    }
+
+    pub(super) fn hand_to_store(&self, work: &mut Work) -> Option<Lsn> {
         self.carry_mail(work);
         (!work.ops.is_empty()).then(|| self.store.submit(&mut work.ops))
     }
@@ -302,10 +332,12 @@ impl Broker {
         for (vhost, exchange) in exchanges {
             topologies.entry(vhost).and_modify(|topology| topology.insert_exchange(exchange));
         }
-        let next_seqs: HashMap<QueueId, Seq> = recovery.next_seqs.iter().copied().collect();
+        let next_seqs: HashMap<QueueId, Seq> =
+            recovery.queues.iter().map(|queue| (queue.queue, queue.next)).collect();
         for (vhost, definition) in queues {
             let next_seq = next_seqs.get(&definition.id).copied().unwrap_or(Seq(1));
-            let queue = LiveQueue::new(vhost.as_str().into(), definition, next_seq, self.clock.now());
+            let queue =
+                LiveQueue::new(vhost.as_str().into(), definition, next_seq, self.paging(), self.clock.now());
             let queue = QueueRef(Arc::new(queue));
             self.queues.insert(queue.definition().id, queue.clone());
             topologies.entry(vhost).and_modify(|topology| topology.insert_queue(queue, &mut Vec::new()));
@@ -318,35 +350,33 @@ impl Broker {
             }
         }
         for (name, topology) in topologies {
-            self.vhosts.insert(name.clone(), Arc::new(Vhost::new(name.into(), topology, self.store.clone())));
+            self.vhosts.insert(
+                name.clone(),
+                Arc::new(Vhost::new(name.into(), topology, self.store.clone(), self.paging())),
+            );
         }
         self.recover_messages(recovery);
         Ok(())
     }
 
     fn recover_messages(&self, recovery: Recovery) {
-        let mut queues: HashMap<QueueId, Vec<(Seq, Message, Note)>> = HashMap::new();
-        for Recovered { message, targets } in recovery.messages {
-            for RecoveredTarget { queue, seq, note } in targets {
-                queues.entry(queue).or_default().push((seq, message.clone(), note));
-            }
-        }
         let mut work = Work::default();
-        for (id, mut messages) in queues {
-            messages.sort_unstable_by_key(|(seq, ..)| *seq);
-            match self.queue(id) {
-                Some(queue) => queue.recover(messages, self.clock.now(), &mut work),
-                // It was deleted just before the process ended, when the store did not know that yet.
-                None => work.ops.push(Op::Forget { queue: id }),
-            }
+        for recovered in recovery.queues {
+            let id = recovered.queue;
+            let Some(queue) = self.queue(id) else {
+                // It was deleted, or never said to be there, when the process ended.
+                let places = recovered.messages().map(|message| message.place).collect();
+                work.ops.push(Op::Purge { queue: id, places });
+                continue;
+            };
+            self.recover_queue(&queue, &recovered, !recovery.closed, &mut work);
         }
         // Also those without messages may go one day because nobody uses them.
         self.queues.iter().for_each(|queue| _ = queue.touch(self.clock.now(), &mut work));
         self.finish(&mut work);
     }
 
-    /// Fills an empty store. The virtual host comes last: as long as it is not there, the next start does all of
-    /// it again.
+    /// Fills a store in which there is nobody to log in.
     fn begin(&self) -> Result<(), StartError> {
         let (user, password, vhost) = &self.setup.first;
         let vhost = VhostRecord { name: vhost.clone() };
@@ -360,15 +390,13 @@ impl Broker {
             write: all(),
             read: all(),
         };
-        self.store.submit(&mut vec![
-            records::user(&user),
-            records::permission(&permission),
-            records::vhost(&vhost),
-        ]);
+        let all = vec![records::user(&user), records::permission(&permission), records::vhost(&vhost)];
+        self.store.submit(&mut vec![Op::Define(all)]);
         self.insert_permission(permission)?;
         self.users.insert(user.name.clone(), user);
-        let made = Vhost::new(vhost.name.as_str().into(), Topology::predeclared(), self.store.clone());
-        self.vhosts.insert(vhost.name, Arc::new(made));
+        let name: Name = vhost.name.as_str().into();
+        let made = || Arc::new(Vhost::new(name, Topology::predeclared(), self.store.clone(), self.paging()));
+        self.vhosts.entry(vhost.name).or_insert_with(made);
         Ok(())
     }
 

@@ -17,8 +17,8 @@ use vhosts::{Message, Moment, QueueId, Refusal};
 
 /// Publishes of one transaction at most.
 const MESSAGES_MAX: usize = 100_000;
-/// Bytes of their bodies at most.
-const BYTES_MAX: u64 = 256 << 20;
+/// Bytes of them at most: they are one atomic group of the log.
+const BYTES_MAX: u64 = 128 << 20;
 
 /// The publishes of a channel's transaction.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ pub struct Committed {
 impl Enlisted {
     /// Adds a publish for these queues. False if the transaction would become too large.
     pub fn push(&mut self, message: Message, mandatory: bool, queues: &[QueueRef]) -> bool {
-        self.bytes += message.body_len();
+        self.bytes += message.body_len() + (message.address().len() + message.raw_properties().len()) as u64;
         self.targets += queues.len();
         let fits = self.publishes.len() < MESSAGES_MAX
             && self.targets < TRANSACTION_TARGETS_MAX

@@ -5,6 +5,7 @@
 //! from the next, so the definitions on disk are those of some moment, never a mixture.
 
 use super::live_queue::{LiveQueue, OnlyIf, QueueRef};
+use super::paging::Paging;
 use super::records;
 use super::work::Work;
 use crate::store::{Lsn, Op, Store};
@@ -24,6 +25,7 @@ pub struct Vhost {
     /// Whoever holds it may change the topology. It knows where the store has the last change.
     turn: Mutex<Option<Lsn>>,
     store: Store,
+    paging: Option<Paging>,
 }
 
 /// What an operation gave, and what must be safe before the client may be told; none if nothing ever was
@@ -31,9 +33,9 @@ pub struct Vhost {
 pub type Outcome<T> = (T, Option<Lsn>);
 
 impl Vhost {
-    /// With its topology as recovered, or the predeclared one.
-    pub fn new(name: Name, topology: Topology<QueueRef>, store: Store) -> Vhost {
-        Vhost { name, topology: ArcSwap::from_pointee(topology), turn: Mutex::new(None), store }
+    /// With its topology as recovered, or the predeclared one, and what its queues leave messages to.
+    pub fn new(name: Name, topology: Topology<QueueRef>, store: Store, paging: Option<Paging>) -> Vhost {
+        Vhost { name, topology: ArcSwap::from_pointee(topology), turn: Mutex::new(None), store, paging }
     }
 
     /// Its name.
@@ -103,7 +105,7 @@ impl Vhost {
                 return found;
             }
             wanted.validate()?;
-            let queue = LiveQueue::new(self.name.clone(), wanted.clone(), Seq(1), now);
+            let queue = LiveQueue::new(self.name.clone(), wanted.clone(), Seq(1), self.paging.clone(), now);
             let queue = QueueRef(Arc::new(queue));
             topology.insert_queue(queue.clone(), changes);
             Ok((queue, true))
@@ -124,10 +126,6 @@ impl Vhost {
             queue.definition().check_owner(connection)?;
             let ready = queue.delete(only, work)?;
             topology.remove_queue(name, changes);
-            if queue.definition().survives_restart() {
-                work.ops.push(Op::Forget { queue: queue.definition().id });
-                self.store.submit(&mut work.ops);
-            }
             Ok(Some((queue, ready)))
         })
     }
@@ -140,9 +138,9 @@ impl Vhost {
         let mut topology = Topology::clone(&self.topology.load());
         let mut changes = Vec::new();
         let result = operation(&mut topology, &mut changes)?;
-        let mut ops: Vec<Op> = changes.iter().map(|change| records::change(&self.name, change)).collect();
-        if !ops.is_empty() {
-            *last = Some(self.store.submit(&mut ops));
+        if !changes.is_empty() {
+            let changes = changes.iter().map(|change| records::change(&self.name, change)).collect();
+            *last = Some(self.store.submit(&mut vec![Op::Define(changes)]));
         }
         // Only now may others see it: what they publish there is behind the definition in the log, so that no
         // message can be safe in a queue that is not.

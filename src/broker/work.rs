@@ -3,8 +3,9 @@
 //! Queues never call each other, the store or a timer: whoever runs them passes a `Work` along, and ends
 //! with [`Broker::finish`](super::Broker::finish).
 
-use crate::store::{Op, Transaction};
-use std::collections::HashSet;
+use super::paging::Fetch;
+use crate::store::{Op, Safety, Transaction};
+use std::collections::{HashSet, VecDeque};
 use vhosts::{Moment, QueueId};
 
 /// What is left to be done.
@@ -14,6 +15,8 @@ pub struct Work {
     pub ops: Vec<Op>,
     /// Queues that want to be looked at, and when.
     pub alarms: Vec<(Moment, QueueId)>,
+    /// Pages whose messages are to be read.
+    pub fetches: VecDeque<Fetch>,
     /// Queues that have dead letters to be carried away, each by whoever has it here.
     pub mail: Vec<QueueId>,
 }
@@ -26,7 +29,9 @@ impl Work {
         let mut others = Vec::new();
         for op in self.ops.drain(..) {
             match op {
-                Op::Append { message, targets } => transaction.appends.push((message, targets)),
+                Op::Append { message, targets, safety } if safety != Safety::Spilled => {
+                    transaction.appends.push((message, targets));
+                }
                 // What the transaction brought and is settled already has nothing to be undone.
                 Op::Settle { queue, seq, message } if !own.contains(&(queue, seq)) => {
                     transaction.settles.push((queue, seq, message));

@@ -7,7 +7,7 @@ use std::process::{ExitCode, Termination};
 pub enum Exit {
     /// It did what was asked, or was told to stop.
     Stopped = 0,
-    /// It failed while running.
+    /// It failed while running, or found damage.
     Failed = 1,
     /// It did not start: bad flags, environment or configuration.
     Usage = 2,

@@ -6,9 +6,11 @@
 mod exit;
 pub mod logging;
 mod options;
+pub mod store;
 mod usage;
 
 pub use exit::Exit;
+pub use store::StoreCommand;
 pub use usage::Usage;
 
 use crate::config::{self, Config, Invalid, Resolved, Settings};
@@ -26,6 +28,8 @@ const FILE_MAX: u64 = 1 << 20;
 pub enum Command {
     /// Run the broker.
     Serve(Box<Config>),
+    /// Look into a store, or carry messages out of it or into it.
+    Store(StoreCommand),
     /// Print this text and stop: a checked configuration, a help page or the version.
     Print(String),
 }
@@ -60,6 +64,10 @@ fn parse_with(
         }
         Err(error) => return Err(error.into()),
     };
+    // It names its directory itself, and needs no configuration.
+    if let Some(Subcommand::Store { command }) = arguments.command {
+        return Ok(Command::Store(command));
+    }
     let environment = options::environment(env)?;
     let file = match arguments.options.config.as_ref().or(environment.config.as_ref()) {
         Some(path) => read_settings(path, read)?,
@@ -68,7 +76,9 @@ fn parse_with(
     let resolved = Resolved::new(file, environment.settings, arguments.options.settings())?;
     Ok(match arguments.command {
         Some(Subcommand::CheckConfig) => Command::Print(resolved.to_string()),
-        Some(Subcommand::Serve) | None => Command::Serve(Box::new(resolved.into_config())),
+        Some(Subcommand::Serve | Subcommand::Store { .. }) | None => {
+            Command::Serve(Box::new(resolved.into_config()))
+        }
     })
 }
 

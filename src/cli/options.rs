@@ -1,5 +1,6 @@
 //! The flags, and their variables in the environment.
 
+use super::store::StoreCommand;
 use super::usage::Usage;
 use crate::config::{Key, Origin, Settings, Written};
 use std::ffi::{OsStr, OsString};
@@ -14,7 +15,7 @@ A setting comes from the first of these that names it: flag, environment, config
 
 Exit codes:
   0  stopped
-  1  failed while running
+  1  failed while running, or found damage
   2  bad flags, environment or configuration
   3  the data directory cannot be used";
 
@@ -28,12 +29,18 @@ pub(super) struct Arguments {
     pub command: Option<Subcommand>,
 }
 
-#[derive(clap::Subcommand, Clone, Copy, Debug)]
+#[derive(clap::Subcommand, Clone, Debug)]
 pub(super) enum Subcommand {
     /// Run the broker; what `haremq` alone does too.
     Serve,
     /// Check the configuration and print it with where each value comes from.
     CheckConfig,
+    /// Check, measure, export or import the messages of a data directory.
+    #[command(arg_required_else_help = false)]
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
 }
 
 #[derive(clap::Args, Debug)]

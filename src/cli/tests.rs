@@ -149,6 +149,9 @@ fn refused_files() {
         "limits.handshake_timeout_ms = 99",
         "limits.max_message_size = 0x2000_0001",
         "limits.connections_max = 0",
+        "disk.free_limit = -1",
+        "disk.free_limit = '50 MB'",
+        "disk.when_full = 'drop'",
         "defaults.user = ''",
         "defaults.password = 1234",
         "defaults.vhost = ''",
@@ -244,6 +247,34 @@ fn check_config_prints_a_file_that_means_the_same() {
 fn help_and_version() {
     assert_eq!(printed("--version", &[], ""), concat!("haremq ", env!("CARGO_PKG_VERSION"), "\n"));
     insta::assert_snapshot!(printed("--help", &[], ""));
+}
+
+#[test]
+fn help_of_the_store() {
+    let pages = ["store", "store check", "store stats", "store export", "store import"];
+    let pages =
+        pages.map(|command| format!("## {command}\n{}", printed(&format!("{command} --help"), &[], "")));
+    insta::assert_snapshot!(pages.join("\n"));
+}
+
+#[test]
+fn store_commands() {
+    let store = |args: &str| match run(args, &[("HAREMQ_CONFIG", "unread.toml")], "nonsense") {
+        Ok(Command::Store(command)) => command,
+        other => panic!("{other:?}"),
+    };
+    let dir = PathBuf::from("d");
+    assert_eq!(store("store check d"), StoreCommand::Check { dir: dir.clone() });
+    assert_eq!(store("store stats d --json"), StoreCommand::Stats { dir: dir.clone(), json: true });
+    let (vhost, queue, output) = (Some("/".into()), Some("q".into()), Some("f".into()));
+    assert_eq!(
+        store("store export d --vhost / --queue q --output f"),
+        StoreCommand::Export { dir: dir.clone(), vhost, queue, output }
+    );
+    assert_eq!(store("store import d"), StoreCommand::Import { dir, file: None });
+    let lines = ["store", "store check", "store check d e", "store export d --queue", "store mend d"];
+    let lines = lines.map(|args| format!("{args}\n=> {}\n", refused(args, &[], "")));
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 mod logging {

@@ -26,12 +26,18 @@ impl From<clap::Error> for Usage {
         let suggested = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
         let suggestion = suggested.iter().find_map(|kind| match error.get(*kind) {
             Some(ContextValue::String(name)) => Some(name.as_str()),
-            Some(ContextValue::Strings(names)) => names.first().map(String::as_str),
+            // The last is the most alike.
+            Some(ContextValue::Strings(names)) => names.last().map(String::as_str),
             _ => None,
         });
-        Usage::Arguments(match suggestion {
-            Some(name) => format!("{problem}; did you mean '{name}'?"),
-            None => problem.to_owned(),
+        let missing = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(names)) => Some(names.join(" ")),
+            _ => None,
+        };
+        Usage::Arguments(match (suggestion, missing) {
+            (Some(name), _) => format!("{problem}; did you mean '{name}'?"),
+            (None, Some(names)) => format!("{problem}: {names}"),
+            (None, None) => problem.to_owned(),
         })
     }
 }

@@ -18,6 +18,8 @@ pub enum Key {
     HandshakeTimeoutMs,
     MaxMessageSize,
     ConnectionsMax,
+    DiskFreeLimit,
+    WhenFull,
     DefaultUser,
     DefaultPassword,
     DefaultVhost,
@@ -25,7 +27,7 @@ pub enum Key {
 
 impl Key {
     /// All of them.
-    pub const ALL: [Key; 17] = [
+    pub const ALL: [Key; 19] = [
         Key::Amqp,
         Key::Http,
         Key::Metrics,
@@ -40,6 +42,8 @@ impl Key {
         Key::HandshakeTimeoutMs,
         Key::MaxMessageSize,
         Key::ConnectionsMax,
+        Key::DiskFreeLimit,
+        Key::WhenFull,
         Key::DefaultUser,
         Key::DefaultPassword,
         Key::DefaultVhost,
@@ -67,6 +71,8 @@ impl Key {
             Key::HandshakeTimeoutMs => ("limits", "handshake_timeout_ms"),
             Key::MaxMessageSize => ("limits", "max_message_size"),
             Key::ConnectionsMax => ("limits", "connections_max"),
+            Key::DiskFreeLimit => ("disk", "free_limit"),
+            Key::WhenFull => ("disk", "when_full"),
             Key::DefaultUser => ("defaults", "user"),
             Key::DefaultPassword => ("defaults", "password"),
             Key::DefaultVhost => ("defaults", "vhost"),

@@ -8,6 +8,7 @@
 //!
 //! Invariant: every value in a `Config` is within its limits.
 
+mod bytes;
 mod file;
 mod invalid;
 mod key;
@@ -47,6 +48,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// What a peer may use.
     pub limits: Limits,
+    /// What happens when the disk is full.
+    pub disk: Disk,
     /// What is created in an empty data directory.
     pub defaults: Defaults,
 }
@@ -66,6 +69,25 @@ pub struct Limits {
     pub max_message_size: u64,
     /// AMQP connections at a time.
     pub connections_max: Option<NonZeroU32>,
+}
+
+/// What happens when the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Disk {
+    /// With fewer free bytes than these on the file system of the data directory, nothing more is published.
+    pub free_limit: u64,
+    /// What publishers are told then.
+    pub when_full: WhenFull,
+}
+
+/// What happens to publishers while the disk is full, or can not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Connections that publish are blocked until there is room.
+    Block,
+    /// Persistent messages on channels with confirms are refused by `basic.nack`; who publishes without
+    /// confirms, and so could not be told, is blocked.
+    Refuse,
 }
 
 /// The first user and vhost.

@@ -1,7 +1,8 @@
 //! Makes a [`Config`] of [`Settings`]: the one place that knows what each setting may be.
 
 use super::{
-    Config, DataDir, Defaults, Invalid, Key, Limits, LogFilter, LogFormat, Settings, Value, Written,
+    Config, DataDir, Defaults, Disk, Invalid, Key, Limits, LogFilter, LogFormat, Settings, Value, WhenFull,
+    Written, bytes,
 };
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 const ADDRESS: &str = "must be IP:PORT, such as 127.0.0.1:5672 or [::]:5672";
 const LOG: &str = "must be off, error, warn, info, debug or trace, also per module: info,haremq::store=debug";
+
+const BYTES: &str = "must be a number of bytes, also with a unit: 50MB, 2GiB";
 
 /// Names of users and vhosts travel as short strings.
 const NAME_MAX: usize = 255;
@@ -26,6 +29,10 @@ pub(super) fn resolve(settings: &Settings) -> Result<Config, Invalid> {
         loopback_users: settings.names(Key::LoopbackUsers)?,
         shutdown_timeout: settings.millis(Key::ShutdownTimeoutMs, 0..=HOUR_MS)?,
         limits: limits(settings)?,
+        disk: Disk {
+            free_limit: settings.bytes(Key::DiskFreeLimit)?,
+            when_full: settings.parsed(Key::WhenFull, "must be block or refuse", when_full)?,
+        },
         defaults: Defaults {
             user: settings.name(Key::DefaultUser)?,
             password: settings.name(Key::DefaultPassword)?,
@@ -65,6 +72,14 @@ fn log_format(text: &str) -> Option<LogFormat> {
     }
 }
 
+fn when_full(text: &str) -> Option<WhenFull> {
+    match text {
+        "block" => Some(WhenFull::Block),
+        "refuse" => Some(WhenFull::Refuse),
+        _ => None,
+    }
+}
+
 fn name(text: &str) -> Option<String> {
     (1..=NAME_MAX).contains(&text.len()).then(|| text.to_owned())
 }
@@ -90,6 +105,14 @@ impl Settings {
 
     fn millis(&self, key: Key, range: RangeInclusive<i64>) -> Result<Duration, Invalid> {
         self.number(key, range).map(Duration::from_millis)
+    }
+
+    fn bytes(&self, key: Key) -> Result<u64, Invalid> {
+        self.checked(key, BYTES, |value| match value {
+            Value::Number(number) => u64::try_from(*number).ok(),
+            Value::Text(text) => bytes::parse(text),
+            _ => None,
+        })
     }
 
     fn number<N: TryFrom<i64>>(&self, key: Key, range: RangeInclusive<i64>) -> Result<N, Invalid> {

@@ -99,12 +99,16 @@ impl Connection<'_> {
         if has_output {
             interest |= Interest::WRITABLE;
         }
-        let awaits_store = self.client.session().awaits_log() || self.client.waits_for().is_some();
+        let is_held = self.client.session().is_held();
+        let awaits_store = self.client.session().awaits_log()
+            || self.client.waits_for().is_some()
+            || self.client.waits_for_room();
         tokio::select! {
             biased;
             ready = self.stream.ready(interest) => ready.map(Event::Socket),
             _ = self.progress.changed(), if awaits_store => Ok(Event::Store),
-            () = self.client.outbox().filled(), if !has_output => Ok(Event::Delivery),
+            // Who is held may be let go however little its peer takes.
+            () = self.client.outbox().filled(), if !has_output || is_held => Ok(Event::Delivery),
             () = timer => Ok(Event::Deadline),
         }
     }

@@ -4,11 +4,6 @@ use super::StoreError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long another database of this process may take to let go of its file.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Held as long as this lives. The operating system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -41,18 +36,5 @@ impl DirectoryLock {
         file.set_len(0).map_err(failed("write"))?;
         writeln!(file, "{}", std::process::id()).map_err(failed("write"))?;
         Ok(DirectoryLock { _file: file })
-    }
-
-    /// Waits until sled has let go of its file: its threads hold it for a moment after the database was dropped,
-    /// so one that is opened again at once would find it locked. Since this process has the directory, nobody
-    /// else does; whatever is wrong with the file, sled will say.
-    pub(super) fn wait_for(&self, file: &Path) {
-        let begun = Instant::now();
-        while let Ok(file) = File::open(file)
-            && let Err(TryLockError::WouldBlock) = file.try_lock()
-            && begun.elapsed() < PATIENCE
-        {
-            thread::sleep(Duration::from_millis(1));
-        }
     }
 }

@@ -49,11 +49,6 @@ impl Early {
         !self.notes.is_empty()
     }
 
-    pub(super) fn forget(&mut self, queue: QueueId) {
-        self.settled.retain(|(early, _)| *early != queue);
-        self.notes.retain(|(early, _), _| *early != queue);
-    }
-
     pub(super) fn settled_len(&self) -> usize {
         self.settled.len()
     }

@@ -28,6 +28,22 @@ pub enum StoreError {
         /// The format that this version reads and writes.
         supported: u32,
     },
+    /// There is nothing in the directory.
+    #[error("there is no data in {dir}: name the data directory of a broker")]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A version before wrote this, and no broker of this one was started on it yet.
+    #[error(
+        "the data in {dir} is of a format before {supported}: start the broker on it once, which brings it into          this one"
+    )]
+    Older {
+        /// The data directory.
+        dir: PathBuf,
+        /// The format that this version writes.
+        supported: u32,
+    },
     /// The database is there but cannot be read.
     #[error(
         "the database in {dir} cannot be read ({detail}): move the directory aside and keep it, then restore a \
@@ -49,13 +65,13 @@ pub enum StoreError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The database refused an operation.
+    /// The disk refused an operation.
     #[error("cannot {doing}: {source}; look at the free space and the health of the disk, then start again")]
-    Database {
+    Disk {
         /// What was tried, as a verb.
         doing: &'static str,
-        /// What the database said.
-        source: sled::Error,
+        /// What the operating system or the database said.
+        source: io::Error,
     },
     /// The commit thread could not be started, or ended in a panic.
     #[error("the commit thread of the store died: {detail}; start again")]
@@ -63,4 +79,9 @@ pub enum StoreError {
         /// What is known of the reason.
         detail: String,
     },
+}
+
+/// What to make of an error of the disk.
+pub(super) fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError::Disk { doing, source }
 }

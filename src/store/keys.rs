@@ -1,79 +1,69 @@
 //! The keys of the state: one letter for the kind, then what it belongs to.
 
-use super::log::GroupNumber;
-use vhosts::QueueId;
+use super::disk::SegmentNumber;
 
-/// The format that this version writes, and the only one that it reads.
-pub(super) const FORMAT: u32 = 2;
+/// The format that this version writes.
+pub(super) const FORMAT: u32 = 3;
 /// Holds the format, a little-endian u32.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
 
-const DEFINITION: u8 = b'd';
-const CEILING: u8 = b'q';
+/// Holds the salt of the log, a little-endian u32.
+pub(super) const SALT_KEY: &[u8] = b"salt";
+/// Is there as long as the store was closed in order.
+pub(super) const CLOSED_KEY: &[u8] = b"closed";
+
 const SETTLED: u8 = b's';
 const NOTES: u8 = b'n';
 
-pub(super) fn definition(key: &[u8]) -> Vec<u8> {
-    [&[DEFINITION], key].concat()
+/// Holds a block of the settled units of a segment.
+pub(super) fn settled(segment: SegmentNumber, block: u32) -> Vec<u8> {
+    numbered(SETTLED, segment, block)
 }
 
-/// Holds the sequence number at which a queue goes on, a little-endian u64.
-pub(super) fn ceiling(queue: QueueId) -> [u8; 9] {
-    numbered(CEILING, queue.0)
+/// Holds the notes of a block of units of a segment.
+pub(super) fn notes(segment: SegmentNumber, block: u32) -> Vec<u8> {
+    numbered(NOTES, segment, block)
 }
 
-/// Holds which targets of a group are settled.
-pub(super) fn settled(group: GroupNumber) -> [u8; 9] {
-    numbered(SETTLED, group)
-}
-
-/// Holds the notes of a block of the targets of a group.
-pub(super) fn notes(group: GroupNumber, block: u32) -> [u8; 13] {
-    let mut key = [0; 13];
-    key[..9].copy_from_slice(&numbered(NOTES, group));
-    key[9..].copy_from_slice(&block.to_be_bytes());
-    key
-}
-
-fn numbered(kind: u8, number: u64) -> [u8; 9] {
-    let mut key = [kind; 9];
-    key[1..].copy_from_slice(&number.to_be_bytes());
-    key
+fn numbered(kind: u8, segment: SegmentNumber, block: u32) -> Vec<u8> {
+    [&[kind][..], &segment.to_be_bytes(), &block.to_be_bytes()].concat()
 }
 
 /// A key, taken apart.
-pub(super) enum Key<'a> {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Key {
     Format,
-    Definition(&'a [u8]),
-    Ceiling(QueueId),
-    Settled(GroupNumber),
-    Notes(GroupNumber, u32),
+    Salt,
+    Closed,
+    Settled(SegmentNumber, u32),
+    Notes(SegmentNumber, u32),
     /// Of no kind that this format has.
     Other,
 }
 
-impl Key<'_> {
-    pub(super) fn parse(key: &[u8]) -> Key<'_> {
+impl Key {
+    pub(super) fn parse(key: &[u8]) -> Key {
         if key == FORMAT_KEY {
             return Key::Format;
         }
+        if key == SALT_KEY {
+            return Key::Salt;
+        }
+        if key == CLOSED_KEY {
+            return Key::Closed;
+        }
+        let numbers = |rest: &[u8]| {
+            let (segment, block) = rest.split_first_chunk()?;
+            Some((u64::from_be_bytes(*segment), u32::from_be_bytes(block.try_into().ok()?)))
+        };
         match key.split_first() {
-            Some((&DEFINITION, key)) => Key::Definition(key),
-            Some((&CEILING, id)) => number(id).map_or(Key::Other, |id| Key::Ceiling(QueueId(id))),
-            Some((&SETTLED, group)) => number(group).map_or(Key::Other, Key::Settled),
-            Some((&NOTES, numbers)) => {
-                block(numbers).map_or(Key::Other, |(group, block)| Key::Notes(group, block))
+            Some((&SETTLED, rest)) => {
+                numbers(rest).map_or(Key::Other, |(segment, block)| Key::Settled(segment, block))
+            }
+            Some((&NOTES, rest)) => {
+                numbers(rest).map_or(Key::Other, |(segment, block)| Key::Notes(segment, block))
             }
             _ => Key::Other,
         }
     }
-}
-
-fn number(bytes: &[u8]) -> Option<u64> {
-    bytes.try_into().ok().map(u64::from_be_bytes)
-}
-
-fn block(bytes: &[u8]) -> Option<(GroupNumber, u32)> {
-    let (group, block) = bytes.split_first_chunk()?;
-    Some((u64::from_be_bytes(*group), u32::from_be_bytes(block.try_into().ok()?)))
 }

@@ -1,23 +1,22 @@
-//! Notes about the targets of a group: how often a message was delivered in one queue, and until when it
+//! Notes about the targets of a segment: how often a message was delivered in one queue, and until when it
 //! waits there.
 //!
 //! Few messages have one, but a million may wait for a retry at the same time. So a note is kept as the
-//! 20 bytes that are written, in blocks of [`BLOCK`] ordinals, and only the blocks that changed are written:
+//! 20 bytes that are written, in blocks of [`BLOCK`] bits, and only the blocks that changed are written:
 //!
 //! ```text
-//! | ordinal within the block u16 | is due u16 | acquired u32 | failed u32 | due u64 |
+//! | bit within the block u16 | is due u16 | acquired u32 | failed u32 | due u64 |
 //! ```
 //!
 //! A note goes with its target when that is settled. On disk it may stay in its block until the block is
 //! written again; a recovery passes it by, as it does its target.
 //!
-//! Invariant: the entries of a block are in growing order of their ordinals, and none of them is settled.
+//! Invariant: the entries of a block are in growing order of their bits, and none of them is settled.
 
-use super::slot::ORDINALS_MAX;
 use std::collections::BTreeMap;
 use vhosts::Moment;
 
-/// Ordinals of a block: small, so that a note among many costs few bytes when it changes.
+/// Units of a block: few, so that a note among many costs few bytes when it changes.
 const BLOCK: u32 = 256;
 const ENTRY_LEN: usize = 20;
 
@@ -43,7 +42,7 @@ struct Block {
     kept: bool,
 }
 
-/// The notes of a group.
+/// The notes of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Notes(BTreeMap<u32, Block>);
 
@@ -55,8 +54,7 @@ impl Notes {
         let (entries, odd) = value.as_chunks();
         let is_sorted = entries.is_sorted_by(|before, after| place(before) < place(after));
         let is_within = entries.last().is_none_or(|last| u32::from(place(last)) < BLOCK);
-        if entries.is_empty() || !odd.is_empty() || !is_sorted || !is_within || number >= ORDINALS_MAX / BLOCK
-        {
+        if entries.is_empty() || !odd.is_empty() || !is_sorted || !is_within || number >= u32::MAX / BLOCK {
             return None;
         }
         block.entries = entries.to_vec();
@@ -65,10 +63,10 @@ impl Notes {
     }
 
     /// Remembers a note in the place of an older one.
-    pub(super) fn set(&mut self, ordinal: u32, note: Note) {
-        let block = self.0.entry(ordinal / BLOCK).or_default();
-        let entry = encode(ordinal, note);
-        match block.find(ordinal) {
+    pub(super) fn set(&mut self, bit: u32, note: Note) {
+        let block = self.0.entry(bit / BLOCK).or_default();
+        let entry = encode(bit, note);
+        match block.find(bit) {
             Ok(at) => block.entries[at] = entry,
             Err(at) => block.entries.insert(at, entry),
         }
@@ -76,16 +74,16 @@ impl Notes {
     }
 
     /// The note of a target; one of zeros if it has none.
-    pub(super) fn note(&self, ordinal: u32) -> Note {
-        let found = self.0.get(&(ordinal / BLOCK));
-        let entry = found.and_then(|block| Some(&block.entries[block.find(ordinal).ok()?]));
+    pub(super) fn note(&self, bit: u32) -> Note {
+        let found = self.0.get(&(bit / BLOCK));
+        let entry = found.and_then(|block| Some(&block.entries[block.find(bit).ok()?]));
         entry.map(decode).unwrap_or_default()
     }
 
     /// Forgets a note, if there is one.
-    pub(super) fn remove(&mut self, ordinal: u32) {
-        let Some(block) = self.0.get_mut(&(ordinal / BLOCK)) else { return };
-        if let Ok(at) = block.find(ordinal) {
+    pub(super) fn remove(&mut self, bit: u32) {
+        let Some(block) = self.0.get_mut(&(bit / BLOCK)) else { return };
+        if let Ok(at) = block.find(bit) {
             block.entries.remove(at);
             block.give_back();
         }
@@ -103,19 +101,28 @@ impl Notes {
     }
 
     /// Shows the blocks that must be written, and those that must be removed.
-    pub(super) fn write<E>(
-        &mut self,
-        mut put: impl FnMut(u32, Option<&[u8]>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for (number, block) in self.0.iter_mut().filter(|(_, block)| block.changed) {
+    pub(super) fn changes(&self, mut show: impl FnMut(u32, Option<&[u8]>)) {
+        for (number, block) in self.0.iter().filter(|(_, block)| block.changed) {
             let value = (!block.entries.is_empty()).then(|| block.entries.as_flattened());
             if value.is_some() || block.kept {
-                put(*number, value)?;
+                show(*number, value);
             }
-            (block.kept, block.changed) = (value.is_some(), false);
+        }
+    }
+
+    /// Shows all blocks in which there is a note, as they are written.
+    pub(super) fn all(&self, mut show: impl FnMut(u32, &[u8])) {
+        for (number, block) in self.0.iter().filter(|(_, block)| !block.entries.is_empty()) {
+            show(*number, block.entries.as_flattened());
+        }
+    }
+
+    /// What changed was written.
+    pub(super) fn saved(&mut self) {
+        for block in self.0.values_mut().filter(|block| block.changed) {
+            (block.kept, block.changed) = (!block.entries.is_empty(), false);
         }
         self.0.retain(|_, block| block.kept);
-        Ok(())
     }
 
     /// The blocks that are in the log.
@@ -130,9 +137,9 @@ impl Notes {
 }
 
 impl Block {
-    /// Where the ordinal is, or where it belongs.
-    fn find(&self, ordinal: u32) -> Result<usize, usize> {
-        self.entries.binary_search_by_key(&ordinal.rem_euclid(BLOCK), |entry| place(entry).into())
+    /// Where the bit is, or where it belongs.
+    fn find(&self, bit: u32) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&bit.rem_euclid(BLOCK), |entry| place(entry).into())
     }
 
     /// Behind a removal: memory follows what is left, and nothing left is worth a write.
@@ -148,9 +155,9 @@ fn place(entry: &Entry) -> u16 {
     u16::from_le_bytes([entry[0], entry[1]])
 }
 
-fn encode(ordinal: u32, note: Note) -> Entry {
+fn encode(bit: u32, note: Note) -> Entry {
     let mut entry = [0; ENTRY_LEN];
-    entry[..2].copy_from_slice(&((ordinal % BLOCK) as u16).to_le_bytes());
+    entry[..2].copy_from_slice(&((bit % BLOCK) as u16).to_le_bytes());
     entry[2] = note.due.is_some().into();
     entry[4..8].copy_from_slice(&note.acquired.to_le_bytes());
     entry[8..12].copy_from_slice(&note.failed.to_le_bytes());
@@ -184,10 +191,10 @@ mod tests {
     }
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
-        let ordinal = || prop_oneof![0_u32..40, 250_u32..260, 1_000_u32..3_000];
+        let bit = || prop_oneof![0_u32..40, 250_u32..260, 1_000_u32..3_000];
         let act = prop_oneof![
-            8 => (ordinal(), note()).prop_map(|(ordinal, note)| Act::Set(ordinal, note)),
-            4 => ordinal().prop_map(Act::Remove),
+            8 => (bit(), note()).prop_map(|(bit, note)| Act::Set(bit, note)),
+            4 => bit().prop_map(Act::Remove),
             1 => Just(Act::RetainOdd),
             2 => Just(Act::Write),
         ];
@@ -195,14 +202,11 @@ mod tests {
     }
 
     fn write(notes: &mut Notes, disk: &mut BTreeMap<u32, Vec<u8>>) {
-        let put = |number, value: Option<&[u8]>| -> Result<(), ()> {
-            match value {
-                Some(value) => _ = disk.insert(number, value.to_vec()),
-                None => assert!(disk.remove(&number).is_some(), "nothing to remove"),
-            }
-            Ok(())
-        };
-        notes.write(put).unwrap();
+        notes.changes(|number, value| match value {
+            Some(value) => _ = disk.insert(number, value.to_vec()),
+            None => assert!(disk.remove(&number).is_some(), "nothing to remove"),
+        });
+        notes.saved();
     }
 
     proptest! {
@@ -211,17 +215,17 @@ mod tests {
             let (mut notes, mut naive, mut disk) = (Notes::default(), BTreeMap::new(), BTreeMap::new());
             for act in acts {
                 match act {
-                    Act::Set(ordinal, note) => {
-                        notes.set(ordinal, note);
-                        naive.insert(ordinal, note);
+                    Act::Set(bit, note) => {
+                        notes.set(bit, note);
+                        naive.insert(bit, note);
                     }
-                    Act::Remove(ordinal) => {
-                        notes.remove(ordinal);
-                        naive.remove(&ordinal);
+                    Act::Remove(bit) => {
+                        notes.remove(bit);
+                        naive.remove(&bit);
                     }
                     Act::RetainOdd => {
-                        notes.retain(|ordinal| ordinal % 2 == 1);
-                        naive.retain(|ordinal, _| ordinal % 2 == 1);
+                        notes.retain(|bit| bit % 2 == 1);
+                        naive.retain(|bit, _| bit % 2 == 1);
                     }
                     Act::Write => write(&mut notes, &mut disk),
                 }
@@ -231,10 +235,10 @@ mod tests {
             write(&mut notes, &mut disk);
             let mut recovered = Notes::default();
             disk.iter().for_each(|(number, value)| recovered.recover(*number, value).unwrap());
-            recovered.retain(|ordinal| naive.contains_key(&ordinal));
+            recovered.retain(|bit| naive.contains_key(&bit));
             for notes in [notes, recovered] {
                 prop_assert_eq!(notes.len(), naive.len());
-                prop_assert!(naive.iter().all(|(ordinal, note)| notes.note(*ordinal) == *note));
+                prop_assert!(naive.iter().all(|(bit, note)| notes.note(*bit) == *note));
                 prop_assert_eq!(notes.note(5_000), Note::default());
             }
         }
@@ -245,7 +249,8 @@ mod tests {
             let read = notes.recover(number, &bytes);
             prop_assert_eq!(notes.len() > 0, read.is_some());
             notes.retain(|_| false);
-            notes.write(|_, value| value.map_or(Ok(()), |_| Err(()))).unwrap();
+            notes.changes(|_, value| assert!(value.is_none()));
+            notes.saved();
             prop_assert_eq!(notes.kept().count(), 0);
         }
     }
@@ -253,11 +258,11 @@ mod tests {
     #[test]
     fn a_million_notes_are_small() {
         let mut notes = Notes::default();
-        (0..1 << 18).for_each(|ordinal| notes.set(ordinal, Note { acquired: 1, ..Note::default() }));
+        (0..1 << 18).for_each(|bit| notes.set(bit, Note { acquired: 1, ..Note::default() }));
         let bytes: usize = notes.0.values().map(|block| block.entries.capacity() * ENTRY_LEN).sum();
         let blocks = notes.0.len() * size_of::<(u32, Block)>();
         assert!((bytes + blocks) >> 18 <= 24, "{bytes} and {blocks} bytes");
-        (0..1 << 18).filter(|ordinal| ordinal % BLOCK != 0).for_each(|ordinal| notes.remove(ordinal));
+        (0..1 << 18).filter(|bit| bit % BLOCK != 0).for_each(|bit| notes.remove(bit));
         let left: usize = notes.0.values().map(|block| block.entries.capacity()).sum();
         assert!(left < 16 * notes.len(), "room for {left} is kept for {}", notes.len());
     }

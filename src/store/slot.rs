@@ -1,19 +1,19 @@
 //! Where the store put a message, kept in the message itself: no map from messages to places is needed.
 //!
-//! Only the committer reads and writes the slot, so the order of memory accesses is of no interest; the
-//! mutex of the inbox orders them when another thread steps the committer later.
+//! The committer writes the slot. Queues read it to put a place in the stead of a message; what they find
+//! counts only once the log was written that far, which orders the memory accesses ([`Shelf`]).
+//!
+//! [`Shelf`]: super::shelf::Shelf
 
-use super::log::GroupNumber;
 use std::sync::atomic::Ordering::Relaxed;
-use vhosts::Message;
+use vhosts::{Message, Place};
 
-/// Bits of an ordinal; the bits above it are the group.
-const ORDINAL_BITS: u32 = 26;
 const TAG_BITS: u32 = 3;
-/// Bits of a part of an operation; the bits above it are the operation.
-const PART_BITS: u32 = 29;
-/// A group is closed long before it has this many targets.
-pub(super) const ORDINALS_MAX: u32 = 1 << ORDINAL_BITS;
+const UNITS_BITS: u32 = 8;
+pub(super) const UNIT_BITS: u32 = 24;
+/// Records begin below this unit: an atomic group may be larger than a segment otherwise is, and has less than
+/// 256 MiB.
+pub(super) const UNIT_MAX: u32 = 1 << UNIT_BITS;
 
 /// What the committer knows of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +22,17 @@ pub(super) enum Slot {
     Unknown,
     /// It was settled somewhere before its append was seen; the set of early settlements says where.
     Early,
-    /// Its append is this operation of the batch being committed, or this part of it if it is a transaction.
-    Pending { op: usize, part: usize },
-    /// It is in the log, its first target at this ordinal of the group; `shared` if it has several targets.
-    Written { group: GroupNumber, first: u32, shared: bool },
+    /// Its append waits to be written as this operation, and as this part of it if it is a transaction. Whether it
+    /// came with several targets.
+    Pending { op: usize, part: usize, shared: bool },
+    /// It is in the log.
+    Written(Place),
     /// It was settled everywhere before it had to be written.
     Never,
 }
+
+/// Bits of a part of an operation; above it are a bit that says whether it is shared, and the operation.
+const PART_BITS: u32 = 28;
 
 impl Slot {
     pub(super) fn load(message: &Message) -> Slot {
@@ -38,15 +42,17 @@ impl Slot {
             0 => Slot::Unknown,
             1 => Slot::Early,
             2 => Slot::Pending {
-                op: (value >> PART_BITS) as usize,
+                op: (value >> (PART_BITS + 1)) as usize,
                 part: value as usize & ((1 << PART_BITS) - 1),
+                shared: value >> PART_BITS & 1 == 1,
             },
             3 => Slot::Never,
-            tag => Slot::Written {
-                group: value >> ORDINAL_BITS,
-                first: value as u32 & (ORDINALS_MAX - 1),
+            tag => Slot::Written(Place {
+                segment: value >> (UNIT_BITS + UNITS_BITS),
+                unit: (value >> UNITS_BITS) as u32 & (UNIT_MAX - 1),
+                units: value as u8,
                 shared: tag == 5,
-            },
+            }),
         }
     }
 
@@ -54,14 +60,22 @@ impl Slot {
         let (tag, value) = match self {
             Slot::Unknown => (0, 0),
             Slot::Early => (1, 0),
-            Slot::Pending { op, part } => (2, (op as u64) << PART_BITS | part as u64),
+            Slot::Pending { op, part, shared } => {
+                (2, ((op as u64) << 1 | u64::from(shared)) << PART_BITS | part as u64)
+            }
             Slot::Never => (3, 0),
-            Slot::Written { group, first, shared } => {
-                (4 + u64::from(shared), group << ORDINAL_BITS | u64::from(first))
+            Slot::Written(Place { segment, unit, units, shared }) => {
+                let place = segment << UNIT_BITS | u64::from(unit);
+                (4 + u64::from(shared), place << UNITS_BITS | u64::from(units))
             }
         };
         message.store_slot().store(value << TAG_BITS | tag, Relaxed);
     }
+}
+
+/// The place of a record; its size is kept when it is small.
+pub(super) fn place(segment: u64, unit: u32, units: u32, shared: bool) -> Place {
+    Place { segment, unit, units: u8::try_from(units).unwrap_or_default(), shared }
 }
 
 #[cfg(test)]
@@ -74,15 +88,16 @@ mod tests {
         assert_eq!(Slot::load(&message), Slot::Unknown);
         for slot in [
             Slot::Early,
-            Slot::Pending { op: 77, part: 0 },
-            Slot::Pending { op: (1 << 32) - 1, part: (1 << PART_BITS) - 1 },
+            Slot::Pending { op: 77, part: 0, shared: true },
+            Slot::Pending { op: (1 << 32) - 1, part: (1 << PART_BITS) - 1, shared: false },
             Slot::Never,
-            Slot::Written { group: 1, first: 0, shared: false },
-            Slot::Written { group: (1 << 35) - 1, first: ORDINALS_MAX - 1, shared: true },
+            Slot::Written(place(1, 2, 3, false)),
+            Slot::Written(place((1 << 29) - 1, UNIT_MAX - 1, 255, true)),
             Slot::Unknown,
         ] {
             slot.store(&message);
             assert_eq!(Slot::load(&message), slot);
         }
+        assert_eq!(place(1, 2, 256, false).units, 0);
     }
 }

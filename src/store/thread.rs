@@ -5,23 +5,32 @@
 //! when idle. It wakes up by itself only while settlements wait to be written.
 
 use super::committer::Committer;
-use super::log::Log;
-use super::{Figures, Lsn, Op, Progress, StoreError};
+use super::error::failed;
+use super::{Figures, Lsn, Op, Progress, Reader, Snapshot, StoreError};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use vhosts::Moment;
 
 /// A batch of more operations gives its memory back.
 const KEPT_CAPACITY: usize = 64 * 1024;
+/// Bytes that are submitted and not yet safe before publishers should wait.
+const CROWDED: u64 = 64 << 20;
+/// How often the figures are brought up to date, in milliseconds.
+const FIGURES_EVERY_MS: u64 = 100;
 
 #[derive(Debug, Default)]
 struct Inbox {
     ops: Vec<Op>,
+    /// What they cost.
+    bytes: u64,
     submitted: Lsn,
+    /// Who wants to know what is there.
+    asking: Vec<oneshot::Sender<Snapshot>>,
     /// The thread sleeps and must be woken.
     asleep: bool,
     ending: Option<Ending>,
@@ -43,6 +52,8 @@ struct Shared {
     inbox: Mutex<Inbox>,
     wake: Condvar,
     progress: watch::Sender<Progress>,
+    /// Bytes that are submitted and not yet safe.
+    pending: AtomicU64,
 }
 
 impl Shared {
@@ -59,6 +70,9 @@ impl Shared {
         let mut inbox = self.inbox();
         inbox.ended = true;
         let dropped = std::mem::take(&mut inbox.ops);
+        inbox.asking.clear();
+        // Nothing is submitted any more, and nobody shall wait for room.
+        self.pending.store(0, Relaxed);
         drop(inbox);
         drop(dropped);
         tracing::error!(%error, "the store stopped");
@@ -70,17 +84,25 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Handle {
     shared: Arc<Shared>,
+    /// None if nothing is kept.
+    reader: Option<Reader>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Handle {
-    pub(super) fn manual<L: Log>(committer: Committer<L>) -> (Handle, Stepper<L>) {
+    pub(super) fn manual(committer: Committer) -> (Handle, Stepper) {
         let shared = Arc::new(Shared::default());
-        let stepper = Stepper { shared: Arc::clone(&shared), committer, batch: Vec::new() };
-        (Handle { shared, thread: Mutex::new(None) }, stepper)
+        let reader = Some(committer.reader());
+        let stepper = Stepper::new(Arc::clone(&shared), committer);
+        (Handle { shared, reader, thread: Mutex::new(None) }, stepper)
     }
 
-    pub(super) fn threaded<L: Log + 'static>(committer: Committer<L>) -> Result<Handle, StoreError> {
+    /// Keeps nothing, and everything is safe at once.
+    pub(super) fn forgetful() -> Handle {
+        Handle { shared: Arc::default(), reader: None, thread: Mutex::new(None) }
+    }
+
+    pub(super) fn threaded(committer: Committer) -> Result<Handle, StoreError> {
         let (handle, stepper) = Handle::manual(committer);
         let builder = std::thread::Builder::new().name("store".into());
         let thread = builder.spawn(move || run(stepper));
@@ -90,6 +112,11 @@ impl Handle {
     }
 
     pub(super) fn submit(&self, ops: &mut Vec<Op>) -> Lsn {
+        if self.reader.is_none() {
+            ops.clear();
+            return Lsn::default();
+        }
+        let bytes: u64 = ops.iter().map(Op::cost).sum();
         let mut inbox = self.shared.inbox();
         if ops.is_empty() {
             return inbox.submitted;
@@ -102,6 +129,8 @@ impl Handle {
             return lsn;
         }
         inbox.ops.append(ops);
+        inbox.bytes += bytes;
+        self.shared.pending.fetch_add(bytes, Relaxed);
         let asleep = std::mem::take(&mut inbox.asleep);
         drop(inbox);
         if asleep {
@@ -110,8 +139,26 @@ impl Handle {
         lsn
     }
 
+    pub(super) fn snapshot(&self) -> oneshot::Receiver<Snapshot> {
+        let (sender, receiver) = oneshot::channel();
+        let mut inbox = self.shared.inbox();
+        if self.reader.is_some() && !inbox.ended {
+            inbox.asking.push(sender);
+            self.shared.wake.notify_one();
+        }
+        receiver
+    }
+
     pub(super) fn progress(&self) -> watch::Receiver<Progress> {
         self.shared.progress.subscribe()
+    }
+
+    pub(super) fn reader(&self) -> Option<&Reader> {
+        self.reader.as_ref()
+    }
+
+    pub(super) fn is_crowded(&self) -> bool {
+        self.shared.pending.load(Relaxed) > CROWDED
     }
 
     pub(super) fn close(&self) -> Result<(), Arc<StoreError>> {
@@ -145,13 +192,21 @@ impl Drop for Handle {
 
 /// Commits what was submitted, one batch with each step. The commit thread is a loop around one; the
 /// simulation has its own.
-pub struct Stepper<L> {
+pub struct Stepper {
     shared: Arc<Shared>,
-    committer: Committer<L>,
+    committer: Committer,
     batch: Vec<Op>,
+    /// What was taken and is not reported as safe.
+    taken_bytes: u64,
+    /// When the figures are looked at next.
+    figures_at: Moment,
 }
 
-impl<L: Log> Stepper<L> {
+impl Stepper {
+    fn new(shared: Arc<Shared>, committer: Committer) -> Stepper {
+        Stepper { shared, committer, batch: Vec::new(), taken_bytes: 0, figures_at: Moment(0) }
+    }
+
     /// Commits everything that waits, or the settlements if it is time, and reports it. False if there was
     /// nothing to do, or if the store has failed or is closed.
     pub fn step(&mut self, now: Moment) -> bool {
@@ -160,19 +215,25 @@ impl<L: Log> Stepper<L> {
             return false;
         }
         std::mem::swap(&mut inbox.ops, &mut self.batch);
-        let (lsn, ending) = (inbox.submitted, inbox.ending);
+        self.taken_bytes += std::mem::take(&mut inbox.bytes);
+        let (lsn, ending, asking) = (inbox.submitted, inbox.ending, std::mem::take(&mut inbox.asking));
         inbox.ended = ending.is_some();
         drop(inbox);
         let due = self.committer.deadline().is_some_and(|at| at <= now);
-        if ending == Some(Ending::Abandon) || (self.batch.is_empty() && !due && ending.is_none()) {
+        let is_idle = self.batch.is_empty() && !due && ending.is_none() && asking.is_empty();
+        if ending == Some(Ending::Abandon) || is_idle {
             return false;
         }
-        let committed = self.committer.commit(&mut self.batch, now);
-        let closed = committed.and_then(|()| ending.map_or(Ok(()), |_| self.committer.close()));
-        match closed {
-            Ok(()) => self.report(lsn),
-            Err(error) => self.shared.fail(error),
+        let is_safe = self.committer.commit(&mut self.batch, now);
+        // Who does not wait any more does not need it.
+        asking.into_iter().for_each(|asking| _ = asking.send(self.committer.snapshot()));
+        if ending.is_some()
+            && let Err(error) = self.committer.close()
+        {
+            self.shared.fail(failed("write everything before the end")(error));
+            return true;
         }
+        self.report((is_safe || ending.is_some()).then_some(lsn), now);
         true
     }
 
@@ -182,31 +243,41 @@ impl<L: Log> Stepper<L> {
         self.committer.deadline()
     }
 
-    fn report(&mut self, lsn: Lsn) {
+    /// The committer that it drives.
+    #[must_use]
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    fn report(&mut self, safe: Option<Lsn>, now: Moment) {
         if self.batch.capacity() > KEPT_CAPACITY {
             self.batch.shrink_to(KEPT_CAPACITY);
         }
-        let (counts, log) = (self.committer.counts(), self.committer.log().figures());
-        self.shared.inbox().figures = Figures {
-            disk_bytes: log.disk_bytes,
-            groups: counts.groups,
-            written: counts.written,
-            spared: counts.spared,
-            syncs: log.syncs,
-            last_sync_us: log.last_sync_us,
-            pending: 0,
-        };
+        if self.figures_at <= now {
+            self.figures_at = now.after_ms(FIGURES_EVERY_MS);
+            let figures = self.committer.figures();
+            self.shared.inbox().figures = figures;
+        }
+        if safe.is_some() {
+            // Before the progress: who is woken by that finds the room.
+            self.shared.pending.fetch_sub(std::mem::take(&mut self.taken_bytes), Relaxed);
+        }
+        let stalled = self.committer.stalled();
         self.shared.progress.send_if_modified(|progress| {
-            let advanced = progress.durable < lsn;
-            progress.durable = lsn;
-            advanced
+            let advanced = safe.is_some_and(|lsn| progress.durable < lsn);
+            progress.durable = safe.unwrap_or(progress.durable);
+            let turned = progress.stalled.as_ref() != stalled;
+            if turned {
+                progress.stalled = stalled.cloned();
+            }
+            advanced || turned
         });
     }
 
     /// Waits until a step has something to do.
     fn wait(&self, epoch: Instant) {
         let mut inbox = self.shared.inbox();
-        while inbox.ops.is_empty() && inbox.ending.is_none() {
+        while inbox.ops.is_empty() && inbox.ending.is_none() && inbox.asking.is_empty() {
             let left = self
                 .committer
                 .deadline()
@@ -226,7 +297,7 @@ impl<L: Log> Stepper<L> {
     }
 }
 
-fn run<L: Log>(stepper: Stepper<L>) {
+fn run(stepper: Stepper) {
     let shared = Arc::clone(&stepper.shared);
     // The log is dropped in here too: a database may panic even then.
     let worked = catch_unwind(AssertUnwindSafe(move || work(stepper)));
@@ -235,7 +306,7 @@ fn run<L: Log>(stepper: Stepper<L>) {
     }
 }
 
-fn work<L: Log>(mut stepper: Stepper<L>) {
+fn work(mut stepper: Stepper) {
     let epoch = Instant::now();
     while !stepper.shared.inbox().ended {
         stepper.wait(epoch);

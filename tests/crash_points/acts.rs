@@ -227,7 +227,7 @@ impl World {
     }
 
     fn send(&mut self, channel: u16, exchange: &str, key: &str, text: &str, with: With) {
-        let mut body = vec![PADDING; text.len() + self.padding];
+        let mut body = vec![PADDING; text.len() + self.scale.padding];
         body[..text.len()].copy_from_slice(text.as_bytes());
         self.client.publish(channel, exchange, key, &with.properties(), &body);
         self.hear();

@@ -3,12 +3,12 @@
 
 use super::acts::Declaration;
 use super::ledger::{Copy, CopyOf, Ledger, TransactionState};
-use super::world::{Got, World, text};
-use haremq::store::testing::{Disk, FailurePlan};
+use super::world::{Got, Scale, World, text};
+use haremq::store::testing::MemoryDisk;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use vhosts::Moment;
-use vhosts::queue::Browse;
+use vhosts::queue::{Browse, Browsed};
 use vhosts::topology::QueueHandle;
 
 /// How long everything takes that settles by itself: expiries, retries, letters that try again.
@@ -27,8 +27,9 @@ pub struct Past<'a> {
     pub declared: &'a [Declaration],
     /// Nothing was under way.
     pub is_done: bool,
-    /// How often the power went.
+    /// How often the power went, or the process was killed.
     pub crashes: u32,
+    pub scale: Scale,
     pub end: Moment,
 }
 
@@ -40,9 +41,9 @@ impl Past<'_> {
 }
 
 /// Starts a broker on what is left, and judges it by what was known.
-pub fn judge(disk: &Disk, past: Past<'_>) {
+pub fn judge(disk: &MemoryDisk, past: Past<'_>) {
     let (Past { known, declared, .. }, restart) = (past, past.restart());
-    let mut world = World::begin(disk, FailurePlan::never(), restart);
+    let mut world = World::begin(disk, past.scale, restart).expect("power");
     check_definitions(known, &world);
     let places = places(&world);
     check_places(past, &places);
@@ -88,9 +89,13 @@ fn places(world: &World) -> Places {
     let topology = world.vhost().topology().load_full();
     let bodies = |queue: &haremq::broker::QueueRef| {
         let messages = all.iter().flat_map(|which| queue.browse(*which, 0, usize::MAX));
-        messages.map(|browsed| text(&browsed.message.body_bytes())).collect()
+        messages.map(|browsed| body(&browsed)).collect()
     };
     topology.queues().map(|queue| (queue.definition().name.to_string(), bodies(queue))).collect()
+}
+
+fn body(browsed: &Browsed) -> String {
+    text(&browsed.message.here().expect("it was read").body_bytes())
 }
 
 fn check_places(Past { known, crashes, .. }: Past<'_>, places: &Places) {
@@ -154,7 +159,7 @@ fn look(known: &Ledger, world: &World, ready: &mut BTreeMap<(String, String), Mo
         let most = drops.and_then(|plan| plan.max_length).unwrap_or(usize::MAX);
         assert!(messages.len() <= most, "queue {name} has {} messages", messages.len());
         for message in messages {
-            let key = (name.to_owned(), text(&message.message.body_bytes()));
+            let key = (name.to_owned(), body(&message));
             ready.entry(key).or_insert(world.now());
         }
     }
@@ -240,12 +245,11 @@ fn check_numbers(known: &Ledger, places: &Places) {
 }
 
 /// What was taken out does not come back.
-fn stays_empty(disk: &Disk, mut world: World) {
+fn stays_empty(disk: &MemoryDisk, mut world: World) {
     world.pass(1_000).expect("power");
-    let now = world.now();
+    let (now, scale) = (world.now(), world.scale);
     drop(world);
-    disk.crash(0, false);
-    let mut world = World::begin(disk, FailurePlan::never(), now);
+    let mut world = World::begin(&disk.power_loss(now.0), scale, now).expect("power");
     world.pass(SETTLES_MS).expect("power");
     let places = places(&world);
     assert!(places.values().all(Vec::is_empty), "after another crash something is back: {places:?}");

@@ -4,7 +4,7 @@ use super::setup::FRAME_MAX;
 use super::wire::{self, Event, Reader};
 use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk, TuneOk};
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, tx};
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 use bytes::BytesMut;
 use haremq::broker::{Broker, Client};
 use haremq::store::Lsn;
@@ -22,7 +22,7 @@ pub const TRANSACTING: u16 = 3;
 
 pub struct Conversation {
     broker: Arc<Broker>,
-    client: Client,
+    pub client: Client,
     reader: Reader,
 }
 
@@ -33,9 +33,13 @@ impl Conversation {
         let (broker, reader) = (broker.clone(), Reader::new(1 << 20));
         let mut conversation = Conversation { broker, client, reader };
         conversation.receive(b"AMQP\x00\x00\x09\x01");
+        let mut capabilities = FieldTable::default();
+        capabilities.insert("connection.blocked".into(), AMQPValue::Boolean(true));
+        let mut properties = FieldTable::default();
+        properties.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
         for method in [
             Connection::StartOk(StartOk {
-                client_properties: FieldTable::default(),
+                client_properties: properties,
                 mechanism: "PLAIN".into(),
                 response: "\0guest\0guest".into(),
                 locale: "en_US".into(),

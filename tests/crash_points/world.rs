@@ -10,13 +10,14 @@ use super::setup::setup;
 use super::wire::Event;
 use amq_protocol::protocol::{AMQPClass, basic, channel};
 use amq_protocol::types::AMQPValue;
-use haremq::broker::{Broker, Vhost};
+use haremq::broker::{Broker, Setup, Vhost};
 use haremq::clock::Clock;
-use haremq::store::testing::{Disk, FailingLog, FailurePlan, MemoryLog};
+use haremq::store::testing::MemoryDisk;
 use haremq::store::{Stepper, Store};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use vhosts::Moment;
+use vhosts::queue::Residency;
 
 /// What follows the text of a body.
 pub const PADDING: u8 = 0;
@@ -28,16 +29,25 @@ pub struct PowerLost;
 /// What a scenario gives as long as there is power.
 pub type Alive<T = ()> = Result<T, PowerLost>;
 
-pub struct World {
-    pub ledger: Ledger,
+/// How large things are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
     /// Bytes that follow the text of each body.
     pub padding: usize,
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// What a queue keeps in memory.
+    pub resident: Residency,
+}
+
+pub struct World {
+    pub ledger: Ledger,
+    pub scale: Scale,
     /// What was declared and bound, to be done again after the crash.
     pub declared: Vec<Declaration>,
-    disk: Disk,
-    failure: FailurePlan,
+    disk: MemoryDisk,
     broker: Arc<Broker>,
-    stepper: Stepper<FailingLog<MemoryLog>>,
+    stepper: Stepper,
     pub client: Conversation,
     heard: VecDeque<Event>,
 }
@@ -55,21 +65,19 @@ pub struct Got {
 
 impl World {
     /// A broker on what the disk holds, and a client of it.
-    pub fn begin(disk: &Disk, failure: FailurePlan, now: Moment) -> World {
-        let log = FailingLog::new(disk.log(), failure.clone());
-        let (store, stepper, recovery) = Store::manual(log).expect("a log that was written by a broker");
-        assert_eq!(
-            recovery.torn.map(|torn| torn.lost_states),
-            recovery.torn.map(|_| 0),
-            "{:?}",
-            recovery.torn
-        );
-        let broker =
-            Broker::new(setup(0), store, recovery, Clock::manual(now)).expect("readable definitions");
+    pub fn begin(disk: &MemoryDisk, scale: Scale, now: Moment) -> Alive<World> {
+        let opened = Store::manual_with(Box::new(disk.clone()), scale.segment_bytes);
+        if disk.faults().is_crashed() {
+            return Err(PowerLost);
+        }
+        let (store, stepper, recovery) = opened.expect("a log that was written by a broker");
+        assert_eq!(recovery.torn, None, "no crash damages what is on the disk");
+        let setup = Setup { resident: scale.resident, ..setup(0) };
+        let broker = Broker::new(setup, store, recovery, Clock::manual(now)).expect("readable definitions");
         let broker = Arc::new(broker);
         let client = Conversation::open(&broker);
-        let (ledger, padding, declared, heard) = Default::default();
-        World { ledger, padding, declared, disk: disk.clone(), failure, broker, stepper, client, heard }
+        let (ledger, declared, heard) = Default::default();
+        Ok(World { ledger, scale, declared, disk: disk.clone(), broker, stepper, client, heard })
     }
 
     pub fn now(&self) -> Moment {
@@ -86,9 +94,9 @@ impl World {
         let _ = self.broker.store.close();
         self.step()?;
         self.ledger.stopped();
-        let next = World::begin(&self.disk, self.failure.clone(), self.now());
+        let next = World::begin(&self.disk, self.scale, self.now())?;
         let before = std::mem::replace(self, next);
-        (self.ledger, self.declared, self.padding) = (before.ledger, before.declared, before.padding);
+        (self.ledger, self.declared) = (before.ledger, before.declared);
         Ok(())
     }
 
@@ -166,10 +174,11 @@ impl World {
     /// One batch of the store. False if there was none.
     pub fn step(&mut self) -> Alive<bool> {
         let moved = self.stepper.step(self.now());
-        let progress = self.broker.store.progress().borrow().clone();
-        if progress.failed.is_some() {
+        if self.disk.faults().is_crashed() {
             return Err(PowerLost);
         }
+        let progress = self.broker.store.progress().borrow().clone();
+        assert_eq!(progress.stalled, None, "nothing failed");
         self.ledger.stepped(self.now());
         self.client.safe(progress.durable);
         self.hear();

@@ -3,7 +3,8 @@ its own.
 
 With AMQP_URL set, the broker at that address is used instead, to see that a test asks for no more than
 RabbitMQ gives. AMQP_RESTART may name a command that restarts it, AMQP_CRASH one that kills and starts it;
-without, tests that need them are skipped and say so.
+without, tests that need them are skipped and say so. A test that names the data directory, to fill or to
+damage it, always gets a broker of its own.
 """
 
 import os
@@ -13,6 +14,8 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
+from pathlib import Path
 
 import pika
 import pytest
@@ -27,13 +30,21 @@ READY = "accepting"
 class Broker:
     """A running broker."""
 
-    def __init__(self):
+    def __init__(self, data=None, options=()):
+        self._own = data is not None or "AMQP_URL" not in os.environ
         self.url = os.environ.get("AMQP_URL")
-        if self.url is None:
-            self._data = tempfile.TemporaryDirectory(prefix="haremq-python-")
-            self._ports = free_ports(3)
-            self.url = f"amqp://guest:guest@127.0.0.1:{self._ports[0]}/%2f"
-            self._start()
+        if self._own:
+            self._temporary = tempfile.TemporaryDirectory(prefix="haremq-python-") if data is None else None
+            self._data = data or self._temporary.name
+            self._options = options
+            self.ports = free_ports(3)
+            self.url = f"amqp://guest:guest@127.0.0.1:{self.ports[0]}/%2f"
+            self.start()
+
+    @property
+    def pid(self):
+        """The process id; of a broker of our own."""
+        return self._process.pid
 
     def connect(self, **parameters):
         """A new connection; parameters are attributes of pika's connection parameters."""
@@ -41,25 +52,29 @@ class Broker:
 
     def restart(self):
         """Ends the broker in an orderly way and starts it again on the same ports and data."""
-        if "AMQP_URL" not in os.environ:
+        if self._own:
             self.stop()
-            self._start()
+            self.start()
         else:
             run_named_by("AMQP_RESTART", "how to restart")
 
     def crash(self):
         """Kills the broker, which has no time for anything, and starts it again on the same ports and data."""
-        if "AMQP_URL" not in os.environ:
-            self._process.kill()
-            self._process.wait(PATIENCE)
-            self._reader.join(PATIENCE)
-            self._start()
+        if self._own:
+            self.kill()
+            self.start()
         else:
             run_named_by("AMQP_CRASH", "how to kill and start")
 
+    def kill(self):
+        """Kills a broker of our own, `kill -9`."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+
     def stop(self):
         """Asks the process to end, and expects that it succeeds."""
-        if "AMQP_URL" in os.environ:
+        if not self._own:
             return
         self._process.send_signal(signal.SIGTERM)
         status = self._process.wait(PATIENCE)
@@ -67,18 +82,62 @@ class Broker:
         assert status == 0, f"exit status {status}; the broker wrote:\n{self.log()}"
 
     def close(self):
-        """Stops for good and removes the data."""
+        """Stops for good and removes the data, unless who named the directory still wants it."""
         self.stop()
-        if "AMQP_URL" not in os.environ:
-            self._data.cleanup()
+        if self._own and self._temporary is not None:
+            self._temporary.cleanup()
+
+    def wait(self, seconds):
+        """Lets the broker run for so long, and expects that it does."""
+        try:
+            status = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+        self._reader.join(PATIENCE)
+        raise AssertionError(f"the broker ended, exit status {status}; it wrote:\n{self.log()}")
+
+    @property
+    def data(self):
+        """The data directory; a broker that is not ours shows none, and the test is skipped."""
+        if not self._own:
+            pytest.skip("the data directory of the broker at AMQP_URL is not known")
+        return Path(self._data)
+
+    def store(self, command, *arguments, status=0):
+        """What `haremq store` prints about the data directory, and the standard error output."""
+        done = subprocess.run(
+            [os.environ["HAREMQ_BIN"], "store", command, self.data, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == status, f"exit status {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout, done.stderr
 
     def log(self):
         """What the broker wrote since its last start."""
         return "".join(self._lines)
 
-    def _start(self):
-        amqp, http, metrics = (f"127.0.0.1:{port}" for port in self._ports)
-        options = ["--data-dir", self._data.name, "--amqp", amqp, "--http", http, "--metrics", metrics]
+    def logs(self, pattern, patience_s=PATIENCE):
+        """Whether the broker writes such a line in time; what it wrote may still be on its way to us."""
+        with self._changed:
+            return self._changed.wait_for(lambda: pattern.search(self.log()) is not None, patience_s)
+
+    def start(self, patience_s=PATIENCE):
+        """Starts the process and waits until it accepts; returns after how many seconds it did."""
+        began = time.monotonic()
+        changed = self.spawn()
+        with changed:
+            changed.wait_for(lambda: self._ready() or not self._reader.is_alive(), patience_s)
+        if not self._ready():
+            self.kill()
+            raise AssertionError(f"the broker did not log «{READY}»; it wrote:\n{self.log()}")
+        return time.monotonic() - began
+
+    def spawn(self):
+        """Starts the process and waits for nothing; returns the condition that each line of its log notifies."""
+        amqp, http, metrics = (f"127.0.0.1:{port}" for port in self.ports)
+        options = ["--data-dir", self._data, "--amqp", amqp, "--http", http, "--metrics", metrics, *self._options]
         self._process = subprocess.Popen(
             [os.environ["HAREMQ_BIN"], "serve", *options],
             stdin=subprocess.DEVNULL,
@@ -87,12 +146,10 @@ class Broker:
             text=True,
         )
         self._lines = []
-        changed = threading.Condition()
+        self._changed = changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, args=(changed,), daemon=True)
         self._reader.start()
-        with changed:
-            changed.wait_for(lambda: self._ready() or not self._reader.is_alive(), PATIENCE)
-        assert self._ready(), f"the broker did not log «{READY}»; it wrote:\n{self.log()}"
+        return changed
 
     def _ready(self):
         return any(READY in line for line in self._lines)

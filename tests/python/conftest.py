@@ -1,7 +1,7 @@
 """Fixtures: one broker for the run, fresh connections and names for each test."""
 
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from pika.exceptions import AMQPConnectionError
@@ -15,6 +15,19 @@ def broker():
     broker = Broker()
     yield broker
     broker.close()
+
+
+@pytest.fixture
+def own_broker():
+    """Starts brokers on directories that the test chooses; they are killed after it."""
+    with ExitStack() as cleanup:
+
+        def start(data, *options):
+            broker = Broker(data=str(data), options=options)
+            cleanup.callback(broker.kill)
+            return broker
+
+        yield start
 
 
 @pytest.fixture

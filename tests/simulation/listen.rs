@@ -7,6 +7,7 @@ use super::wire::Event;
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::{AMQPMethod as Basic, Cancel, Deliver, GetOk, Return};
 use amq_protocol::protocol::channel::{AMQPMethod as ChannelMethod, CloseOk};
+use amq_protocol::protocol::connection::AMQPMethod as Connection;
 use amq_protocol::protocol::queue::AMQPMethod as QueueMethod;
 
 impl Peer {
@@ -35,9 +36,19 @@ impl Peer {
                 }
                 other => panic!("not with content: {other:?}"),
             },
-            Event::Method(0, class) => panic!("the broker ended the conversation: {class:?}"),
+            Event::Method(0, class) => match *class {
+                AMQPClass::Connection(Connection::Blocked(_)) => self.hear_blocked(true, oracle),
+                AMQPClass::Connection(Connection::Unblocked(_)) => self.hear_blocked(false, oracle),
+                class => panic!("the broker ended the conversation: {class:?}"),
+            },
             Event::Method(channel, class) => self.hear_method(channel, *class, oracle),
         }
+    }
+
+    fn hear_blocked(&mut self, is_blocked: bool, oracle: &mut Oracle) {
+        assert!(self.told, "not asked for");
+        assert_ne!(std::mem::replace(&mut self.is_blocked, is_blocked), is_blocked, "told twice");
+        oracle.tally.blocked += u64::from(is_blocked);
     }
 
     /// The channel that a frame came for.
@@ -200,7 +211,12 @@ impl Peer {
                 let gone = oracle.queues.values_mut().filter(|queue| queue.deleted && queue.name == name);
                 gone.for_each(|queue| queue.deletion_known = true);
             }
-            (Waited::Plain | Waited::Get { .. }, _) => {}
+            (Waited::Get { queue, .. }, _) => {
+                if let Some(queue) = oracle.queue_named(&queue) {
+                    oracle.found_nothing(queue);
+                }
+            }
+            (Waited::Plain, _) => {}
             (what, answer) => panic!("{what:?} was answered with {answer:?}"),
         }
         self.channel(number);

@@ -50,6 +50,8 @@ pub struct Entry {
     pub handed: bool,
     /// Written to a client in an earlier life; the broker may remember.
     pub handed_before: bool,
+    /// The life before ended suddenly.
+    pub is_uncertain: bool,
     pub held: bool,
     /// It may have gone since it was last with a consumer.
     pub blurred: bool,
@@ -59,6 +61,8 @@ pub struct Entry {
     pub ready_since: u64,
     pub confirmed: bool,
     pub persistent: bool,
+    /// It may be in the store alone, where a disk that refuses may lose it.
+    pub is_fragile: bool,
     /// Its settlement is on disk.
     pub settled_on_disk: bool,
     /// It was settled before a crash, and that was not on disk.
@@ -106,7 +110,12 @@ pub struct Tally {
     pub delivered: u64,
     pub redelivered: u64,
     pub crashes: u64,
-    pub store_failures: u64,
+    /// Steps in which the disk refused something.
+    pub stalled: u64,
+    /// Looks at a queue some of whose messages were in the store alone.
+    pub paged: u64,
+    /// Peers that were told to wait.
+    pub blocked: u64,
     /// Messages that came back after a crash though they were acked before: their ack was not on disk.
     pub acked_and_back: u64,
     pub recovered: u64,
@@ -149,6 +158,7 @@ impl QueueModel {
         for entry in self.entries.values_mut() {
             entry.may_be_back = entry.presence == Presence::Gone && !entry.settled_on_disk;
             entry.handed_before |= entry.handed;
+            entry.is_uncertain = !clean;
             (entry.handed, entry.held) = (false, false);
             entry.presence = match entry.presence {
                 Presence::Gone if entry.settled_on_disk => Presence::Gone,
@@ -167,15 +177,19 @@ impl Tally {
         self.delivered += other.delivered;
         self.redelivered += other.redelivered;
         self.crashes += other.crashes;
-        self.store_failures += other.store_failures;
+        self.stalled += other.stalled;
+        self.paged += other.paged;
+        self.blocked += other.blocked;
         self.acked_and_back += other.acked_and_back;
         self.recovered += other.recovered;
     }
 
     /// Whether everything that the simulation is about happened.
     pub fn is_eventful(&self) -> bool {
-        let Tally { confirmed, redelivered, crashes, store_failures, acked_and_back, recovered, .. } = *self;
-        [confirmed, redelivered, crashes, store_failures, acked_and_back, recovered]
+        let Tally {
+            confirmed, redelivered, crashes, stalled, paged, blocked, acked_and_back, recovered, ..
+        } = *self;
+        [confirmed, redelivered, crashes, stalled, paged, blocked, acked_and_back, recovered]
             .iter()
             .all(|count| *count > 0)
     }

@@ -40,6 +40,8 @@ pub struct Oracle {
     /// Names of queues that somebody asked to delete.
     pub doomed: BTreeSet<String>,
     pub tally: Tally,
+    /// The disk may not have been readable in this life.
+    pub reads_fail: bool,
     positions: u64,
     /// Settlements that the store was not stepped after.
     settled: Vec<(QueueId, MessageId)>,
@@ -95,12 +97,14 @@ impl Oracle {
                 position,
                 handed: false,
                 handed_before: false,
+                is_uncertain: false,
                 held: false,
                 blurred: false,
                 deliveries: 0,
                 ready_since,
                 confirmed: false,
                 persistent,
+                is_fragile: false,
                 settled_on_disk: false,
                 may_be_back: false,
             });
@@ -179,10 +183,12 @@ impl Oracle {
             "message {id} came out of queue {name} after it was settled"
         );
         assert!(!entry.held, "message {id} of queue {name} is with another consumer");
-        let remembered = redelivered && entry.handed_before;
+        // After a crash the broker does not know, and rather says so once too often.
+        let must = entry.handed || (entry.is_uncertain && entry.handed_before);
+        let may = must || entry.handed_before || entry.is_uncertain;
         assert!(
-            redelivered == entry.handed || remembered,
-            "redelivered flag of message {id} of queue {name}"
+            if redelivered { may } else { !must },
+            "redelivered flag of message {id} of queue {name}: {redelivered}"
         );
         entry.handed = true;
         entry.held = !no_ack;
@@ -267,7 +273,7 @@ impl Oracle {
         let entry = self.queue(queue).entries.get_mut(&id).expect("it was delivered");
         if entry.deliveries == delivery {
             entry.held = false;
-            entry.presence = if entry.blurred { Presence::Maybe } else { Presence::Sure };
+            entry.presence = if entry.blurred || entry.is_fragile { Presence::Maybe } else { Presence::Sure };
             entry.ready_since = tick;
         }
     }
@@ -305,6 +311,38 @@ impl Oracle {
         }
     }
 
+    /// The disk refused something. What was settled waits, and what is in the store only to be out of memory may
+    /// be lost.
+    pub fn stalled(&mut self) {
+        self.tally.stalled += 1;
+        self.settled.extend(self.settling.drain(..).map(|(_, queue, id)| (queue, id)));
+        for queue in self.queues.values_mut() {
+            let durable = queue.durable;
+            for entry in queue.entries.values_mut().filter(|entry| !(durable && entry.persistent)) {
+                entry.is_fragile = true;
+                if entry.presence == Presence::Sure && !entry.held {
+                    entry.presence = Presence::Maybe;
+                }
+            }
+        }
+    }
+
+    /// `basic.get` found nothing.
+    pub fn found_nothing(&self, queue: QueueId) {
+        let queue = &self.queues[&queue];
+        if self.reads_fail || !queue.consumers.is_empty() {
+            return;
+        }
+        let is_there = |entry: &&Entry| {
+            entry.presence == Presence::Sure
+                && entry.exact
+                && !entry.held
+                && entry.ready_since.max(queue.steady_since) < self.tick
+        };
+        let missed = queue.entries.values().find(is_there);
+        assert!(missed.is_none(), "queue {} has {missed:?}", queue.name);
+    }
+
     /// The store was stepped, without an error.
     pub fn stepped(&mut self, now: Moment) {
         let (done, waiting) = std::mem::take(&mut self.settling).into_iter().partition(|(at, ..)| *at <= now);
@@ -334,6 +372,7 @@ impl Oracle {
         }
         self.settled.clear();
         self.settling.clear();
+        self.reads_fail = false;
         let names: BTreeSet<Name> = topology.queues().map(|queue| queue.definition().name.clone()).collect();
         assert_eq!(names.len(), there.len(), "two queues of one name");
         for id in &there {
@@ -360,10 +399,11 @@ impl Oracle {
     }
 
     /// What every queue's numbers must say, whatever is under way.
-    pub fn check(&self, vhost: &Vhost) {
+    pub fn check(&mut self, vhost: &Vhost) {
         for queue in vhost.topology().load().queues() {
             let (name, figures) = (&queue.definition().name, queue.figures());
             let counters = figures.counters;
+            self.tally.paged += u64::from(figures.paged.messages > 0);
             let (ready, unacked) = (figures.ready.messages as u64, figures.unacked.messages as u64);
             assert_eq!(ready + unacked + counters.settled, counters.published, "counters of queue {name}");
             let model = &self.queues[&queue.definition().id];
@@ -388,7 +428,8 @@ fn history_in(properties: &[u8]) -> History {
     let headers = Properties::parse(properties).expect("properties of the broker").headers;
     let count = |name| headers.and_then(|headers| headers::find(headers, name)).and_then(headers::long);
     let count = |name| count(name).unwrap_or_default() as u32;
-    History { acquired: count("x-acquired-count"), failed: count("x-delivery-count") }
+    let (acquired, failed) = (count("x-acquired-count"), count("x-delivery-count"));
+    History { acquired, failed, ..History::default() }
 }
 
 /// The properties of a message with that history.

@@ -27,6 +27,10 @@ pub struct Peer {
     pub awaiting: Option<Awaiting>,
     /// Never sends a sign of life.
     pub mute: bool,
+    /// Wants to be told when it is blocked.
+    pub told: bool,
+    /// Was told so.
+    pub is_blocked: bool,
     pub(super) reader: Reader,
     /// To be handed over.
     pub pipe: BytesMut,
@@ -145,6 +149,8 @@ impl Peer {
             frame_max,
             awaiting: None,
             mute: false,
+            told: false,
+            is_blocked: false,
             reader: Reader::new(1 << 20),
             pipe: BytesMut::new(),
             sent: 0,

@@ -1,7 +1,8 @@
 //! What every broker of a test without sockets is made of.
 
 use amq_protocol::types::FieldTable;
-use haremq::broker::Setup;
+use haremq::broker::{RESIDENT, Setup};
+use haremq::config::WhenFull;
 use rabbit_compat::session::{Settings, Tuning};
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ pub fn setup(heartbeat_s: u16) -> Setup {
     Setup {
         session: Arc::new(session),
         loopback_users: Vec::new(),
+        when_full: WhenFull::Block,
+        resident: RESIDENT,
+        memory_bytes: 0,
         first: ("guest".into(), "guest".into(), "/".into()),
     }
 }

@@ -1,26 +1,26 @@
 //! The world of one run: a disk, a clock, a broker, its peers, and what happens to them.
 
+use super::life::{Life, Scale, Stepped, any_kind};
 use super::models::Presence;
 use super::oracle::Oracle;
 use super::peer::{Address, Peer, Waited};
 use super::script::{Hand, Plan};
-use super::setup::{FRAME_MAX, setup};
+use super::setup::FRAME_MAX;
 use super::wire::Event;
 use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk, TuneOk};
 use amq_protocol::protocol::{AMQPClass, basic, channel};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use bytes::BufMut;
 use exchanges::Routable;
-use haremq::broker::{Broker, Vhost};
-use haremq::clock::Clock;
-use haremq::store::testing::{Disk, FailingLog, FailurePlan, MemoryLog};
-use haremq::store::{Stepper, Store};
+use haremq::broker::{DiskSpace, Vhost};
+use haremq::store::testing::{Fault, MemoryDisk};
 use rabbit_compat::session::State;
 use rabbit_compat::wire::frame;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use vhosts::queue::REREAD_MS;
 use vhosts::topology::QueueHandle;
 use vhosts::{Moment, QueueId};
 
@@ -31,7 +31,6 @@ const ROUNDS_MAX: u32 = 20_000;
 pub struct World {
     rng: StdRng,
     plan: Plan,
-    disk: Disk,
     life: Life,
     peers: BTreeMap<u32, Peer>,
     pub oracle: Oracle,
@@ -40,21 +39,19 @@ pub struct World {
     unique: u64,
 }
 
-/// A broker from its start to its end.
-struct Life {
-    broker: Arc<Broker>,
-    stepper: Stepper<FailingLog<MemoryLog>>,
-}
-
 impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
-        let (plan, disk) = (Plan::new(&mut rng), Disk::default());
-        let life = Life::begin(&disk, FailurePlan::never(), Moment(1_000_000));
+        let (plan, scale) = (Plan::new(&mut rng), Scale::new(&mut rng));
+        let disk = MemoryDisk::new(seed);
+        if rng.random_bool(0.5) {
+            // Over the seeds, each of the first operations fails once.
+            disk.faults().fail_at(seed, Fault::Once(any_kind(&mut rng)));
+        }
+        let life = Life::begin(disk, scale, Moment(1_000_000));
         World {
             rng,
             plan,
-            disk,
             life,
             peers: BTreeMap::new(),
             oracle: Oracle::default(),
@@ -82,20 +79,32 @@ impl World {
     }
 
     fn step(&mut self) {
-        self.now = self.now.after_ms(self.rng.random_range(0..20));
+        self.pass(20);
         match self.rng.random_range(0..1000) {
             0..5 => self.lose_a_peer(),
             5 => self.crash(),
             6 => self.stop_and_start(),
             7..10 => self.come_to_rest(),
-            10..12 => self.now = self.now.after_ms(self.rng.random_range(0..25_000)),
-            12..120 => self.step_store(),
-            120..160 => self.beat(),
+            10..12 => self.pass(25_000),
+            12..18 => self.pass(1_500),
+            18..20 => self.fill_the_disk(),
+            20..36 => self.free_the_disk(),
+            36..40 => self.make_trouble(),
+            40..50 => self.life.heal(),
+            50..150 => self.step_store(),
+            150..170 => self.life.tick(self.now),
+            170..210 => self.beat(),
             _ if self.peers.is_empty() || (self.peers.len() < 5 && self.rng.random_bool(0.01)) => {
                 self.connect()
             }
             _ => self.step_peer(),
         }
+    }
+
+    /// Any time up to that many milliseconds goes by.
+    fn pass(&mut self, most_ms: u64) {
+        self.now = self.now.after_ms(self.rng.random_range(0..most_ms));
+        self.life.broker.clock.set(self.now);
     }
 
     fn step_peer(&mut self) {
@@ -121,7 +130,7 @@ impl World {
     /// Lets the broker do what it can for a peer.
     fn work(&mut self, number: u32, learns: bool) {
         let vhost = self.vhost();
-        let durable = self.life.broker.store.progress().borrow().durable;
+        let durable = self.life.durable();
         let World { oracle, peers, .. } = self;
         let Some(peer) = peers.get_mut(&number) else { return };
         oracle.tick += 1;
@@ -144,18 +153,15 @@ impl World {
     }
 
     fn step_store(&mut self) {
-        let failed = |life: &Life| life.broker.store.progress().borrow().failed.is_some();
-        if failed(&self.life) {
-            if self.rng.random_bool(0.1) {
-                self.oracle.tally.store_failures += 1;
-                self.crash();
-            }
-            return;
+        match self.life.step(self.now) {
+            Stepped::Idle | Stepped::Written => self.oracle.stepped(self.now),
+            Stepped::Stalled => self.oracle.stalled(),
+            Stepped::Crashed => self.crash(),
         }
-        self.life.stepper.step(self.now);
-        if !failed(&self.life) {
-            self.oracle.stepped(self.now);
-        }
+    }
+
+    fn make_trouble(&mut self) {
+        self.oracle.reads_fail |= self.life.make_trouble(&mut self.rng);
     }
 
     /// Time passes for everybody.
@@ -172,6 +178,14 @@ impl World {
         }
     }
 
+    fn fill_the_disk(&mut self) {
+        self.life.broker.disk_has(DiskSpace { free: 0, limit: 1 });
+    }
+
+    fn free_the_disk(&mut self) {
+        self.life.broker.disk_has(DiskSpace { free: 1, limit: 1 });
+    }
+
     fn connect(&mut self) {
         self.next_peer += 1;
         let frame_max = if self.rng.random_bool(0.5) { FRAME_MAX } else { frame::MIN_FRAME_MAX };
@@ -181,6 +195,8 @@ impl World {
         peer.pipe.put_slice(b"AMQP\x00\x00\x09\x01");
         peer.sent += 8;
         let mut capabilities = FieldTable::default();
+        peer.told = self.rng.random_bool(0.7);
+        capabilities.insert("connection.blocked".into(), AMQPValue::Boolean(peer.told));
         capabilities.insert("consumer_cancel_notify".into(), AMQPValue::Boolean(self.rng.random_bool(0.7)));
         let mut properties = FieldTable::default();
         properties.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
@@ -221,44 +237,48 @@ impl World {
         self.oracle.look_at_topology(&self.vhost());
     }
 
-    /// The power goes: what was synced is left, and a part of the rest.
+    /// The process ends in the midst of it.
     fn crash(&mut self) {
         self.oracle.tally.crashes += 1;
         let mut peers = std::mem::take(&mut self.peers);
         peers.values_mut().for_each(|peer| peer.went(&mut self.oracle));
         drop(peers);
-        let kept = self.rng.random_range(0..=self.disk.unsynced());
-        self.disk.crash(kept, self.rng.random_bool(0.5));
-        self.start(false);
+        let disk = self.life.left(&mut self.rng);
+        self.start(disk, false);
     }
 
     fn stop_and_start(&mut self) {
         let numbers: Vec<u32> = self.peers.keys().copied().collect();
         numbers.into_iter().for_each(|number| self.drop_peer(number));
         let _ = self.life.broker.store.close();
-        self.life.stepper.step(self.now);
-        let clean = self.life.broker.store.close().is_ok();
-        if !clean {
-            self.disk.crash(0, false);
-        }
-        self.start(clean);
+        let stepped = self.life.step(self.now);
+        let clean = stepped != Stepped::Crashed && self.life.broker.store.close().is_ok();
+        let disk = if clean { self.life.disk.clone() } else { self.life.left(&mut self.rng) };
+        self.start(disk, clean);
     }
 
-    fn start(&mut self, clean: bool) {
-        let plan = match self.rng.random_bool(0.3) {
-            true => FailurePlan::at(self.rng.random_range(1..400)),
-            false => FailurePlan::never(),
-        };
-        self.life = Life::begin(&self.disk, plan, self.now);
+    fn start(&mut self, disk: MemoryDisk, clean: bool) {
+        self.life = self.life.again(disk, self.now);
         self.oracle.restarted(&self.vhost(), clean);
     }
 
-    /// Everything that is under way arrives. Then no message waits that a consumer has room for.
+    /// The disk works and everything that is under way arrives. Then no message waits that a consumer has room
+    /// for.
     fn come_to_rest(&mut self) {
+        self.free_the_disk();
+        self.life.heal();
+        // Until then a queue leaves a disk alone that could not be read.
+        self.now = self.now.after_ms(REREAD_MS);
+        self.life.tick(self.now);
+        let numbers: Vec<u32> = self.peers.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.work(number, true));
         for round in 0.. {
             assert!(round < ROUNDS_MAX, "the conversations do not come to rest");
-            let mut moved = self.life.stepper.step(self.now);
-            if moved && self.life.broker.store.progress().borrow().failed.is_none() {
+            let stepped = self.life.step(self.now);
+            let mut moved = stepped != Stepped::Idle;
+            if stepped == Stepped::Stalled {
+                self.now = self.life.deadline().unwrap_or(self.now).max(self.now);
+            } else {
                 self.oracle.stepped(self.now);
             }
             let numbers: Vec<u32> = self.peers.keys().copied().collect();
@@ -274,13 +294,12 @@ impl World {
             }
         }
         self.oracle.check(&self.vhost());
-        if self.life.broker.store.progress().borrow().failed.is_none() {
-            self.check_nobody_starves();
-        }
+        self.check_nobody_starves();
     }
 
     fn check_nobody_starves(&mut self) {
         for (number, peer) in &self.peers {
+            assert!(!peer.is_blocked, "peer {number} is still blocked");
             assert!(peer.awaiting.is_none(), "peer {number} still waits for {:?}", peer.awaiting);
             for (channel, state) in &peer.channels {
                 assert!(
@@ -350,17 +369,6 @@ impl World {
 
     fn vhost(&self) -> Arc<Vhost> {
         self.life.broker.vhost("/").expect("the first virtual host")
-    }
-}
-
-impl Life {
-    fn begin(disk: &Disk, plan: FailurePlan, now: Moment) -> Life {
-        let log = FailingLog::new(disk.log(), plan);
-        // Nothing but the format of an empty disk is written here.
-        let (store, stepper, recovery) = Store::manual(log).expect("a log that was written by a broker");
-        let broker = Broker::new(setup(10), store, recovery, Clock::manual(now))
-            .expect("definitions that a broker wrote");
-        Life { broker: Arc::new(broker), stepper }
     }
 }
 

@@ -33,7 +33,7 @@ const WORDS: &[Word] = &[
     word("/home/", ONE_MACHINE, anywhere),
     word("/root/", ONE_MACHINE, anywhere),
     word("/Users/", ONE_MACHINE, anywhere),
-    word("shared/", "the project stands alone", outside_the_load_table),
+    word("shared/", "the project stands alone", outside_the_load_scripts),
     word("issue #", "say what it was about", anywhere),
     word("crates.io", REGISTRY, anywhere),
     word("pypi.org", REGISTRY, anywhere),
@@ -48,9 +48,9 @@ fn anywhere(_: &File, _: usize) -> bool {
     true
 }
 
-/// The load tool may lie beside the project; its script looks there.
-fn outside_the_load_table(file: &File, _: usize) -> bool {
-    file.path != "scripts/bench.sh"
+/// The load tool may lie beside the project; the script that finds it looks there.
+fn outside_the_load_scripts(file: &File, _: usize) -> bool {
+    file.path != "scripts/load.sh"
 }
 
 /// In a folder of tests, or below the line that begins a module of tests.
@@ -87,5 +87,5 @@ fn banned_words_are_found_in_their_places() {
     let with_tests = format!("{sleeps}#[cfg(test)]\nmod tests {{ {sleeps} }}");
     assert_eq!(faults(&File::new("src/x.rs", &with_tests)).len(), 1);
     assert_eq!(faults(&File::new("src/x.rs", "todo!()\nok\n// FIXME")).len(), 2);
-    assert_eq!(faults(&File::new("scripts/bench.sh", "../shared/tools")), []);
+    assert_eq!(faults(&File::new("scripts/load.sh", "../shared/tools")), []);
 }

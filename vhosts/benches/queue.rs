@@ -73,6 +73,7 @@ fn message(properties: &[u8]) -> Message {
 fn all_features() -> Settings {
     let schedule = Schedule::Exponential { min_ms: 1_000, multiplier: 2.0, max_ms: HOUR_MS };
     Settings {
+        sync_mode: Default::default(),
         message_ttl_ms: Some(HOUR_MS),
         expires_ms: Some(HOUR_MS),
         dead_letter: Some(DeadLetterTo {
@@ -85,6 +86,7 @@ fn all_features() -> Settings {
         single_active_consumer: true,
         retry: Retry { delivery_limit: Some(20), delayed: Delayed::All, schedule },
         consumer_timeout_ms: Some(HOUR_MS),
+        ..Settings::default()
     }
 }
 

@@ -152,6 +152,12 @@ impl Message {
         self.rewritten(self.address(), &edit, self.marks(), self.arrived())
     }
 
+    /// The same message on its own, with a place in the store of its own. A large body is shared.
+    #[must_use]
+    pub fn detached(&self) -> Message {
+        self.rewritten(self.address(), &Edit::default(), self.marks(), self.arrived())
+    }
+
     /// Another message with the same body, and with properties that differ by `edit`.
     pub(crate) fn rewritten(
         &self,

@@ -145,6 +145,8 @@ pub enum Flaw {
     QueueLocator,
     /// Not a way to deal with too many messages.
     Overflow,
+    /// `x-sync-mode` is none that there is.
+    SyncMode,
     /// Neither at most once nor at least once.
     DeadLetterStrategy,
     /// A routing key for dead messages, and no exchange for them.

@@ -75,7 +75,16 @@ impl<T> Window<T> {
     /// When that number was never given out.
     pub fn put_back(&mut self, number: u64, value: T) {
         assert!(number < self.next(), "no place for number {number}");
-        if let Some(at) = number.checked_sub(self.first) {
+        self.insert(number, value);
+    }
+
+    /// Puts a value in under a number that nothing is under, whether it was given out here or not. Numbers
+    /// that are given out from now on are higher.
+    pub fn insert(&mut self, number: u64, value: T) {
+        if number >= self.next() {
+            self.advance(number);
+            self.push(value);
+        } else if let Some(at) = number.checked_sub(self.first) {
             self.slots[at as usize] = Some(value);
             self.live += 1;
         } else if self.first - number <= SLACK as u64 && self.is_behind_stragglers(number) {
@@ -86,6 +95,20 @@ impl<T> Window<T> {
         } else {
             self.stragglers.insert(number, value);
         }
+    }
+
+    /// Takes the values with that number and higher ones out. The window that they make gives out the numbers
+    /// that this one would have.
+    #[must_use]
+    pub fn split_off(&mut self, number: u64) -> Window<T> {
+        let stragglers = self.stragglers.split_off(&number);
+        let at = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let slots = self.slots.split_off(at.min(self.slots.len()));
+        let live = slots.iter().flatten().count();
+        self.live -= live;
+        let mut rest = Window { stragglers, first: self.next(), slots, live };
+        rest.drop_empty_front();
+        rest
     }
 
     /// Takes the value with that number out.
@@ -143,10 +166,29 @@ impl<T> Window<T> {
     }
 
     /// The values, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
-        let slots =
-            (self.first..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.as_ref()?)));
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &T)> {
+        let slots = self.slots.iter().enumerate();
+        let slots = slots.filter_map(|(at, slot)| Some((self.first + at as u64, slot.as_ref()?)));
         self.stragglers.iter().map(|(number, value)| (*number, value)).chain(slots)
+    }
+
+    /// The values, oldest first, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.stragglers.values_mut().chain(self.slots.iter_mut().flatten())
+    }
+
+    /// The next number will be that one, which is not lower than it would be.
+    fn advance(&mut self, number: u64) {
+        if number - self.next() > SLACK as u64 {
+            let slots = std::mem::take(&mut self.slots);
+            let straying = (self.first..).zip(slots).filter_map(|(number, slot)| Some((number, slot?)));
+            self.stragglers.extend(straying);
+            self.live = 0;
+        }
+        if self.slots.is_empty() {
+            self.first = number;
+        }
+        self.slots.resize_with((number - self.first) as usize, || None);
     }
 
     fn is_behind_stragglers(&self, number: u64) -> bool {
@@ -189,11 +231,13 @@ mod tests {
         Skip,
         Remove(u64),
         PutBack(u64),
+        Insert(u64),
         Pop(u64),
+        SplitOff(u64),
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![4 => Just(Op::Push), 1 => Just(Op::Skip), 3 => (0..400u64).prop_map(Op::Remove), 2 => (0..400u64).prop_map(Op::PutBack), 1 => (0..400u64).prop_map(Op::Pop)]
+        prop_oneof![4 => Just(Op::Push), 1 => Just(Op::Skip), 3 => (0..400u64).prop_map(Op::Remove), 2 => (0..400u64).prop_map(Op::PutBack), 1 => (0..400u64).prop_map(Op::Insert), 1 => (0..400u64).prop_map(Op::Pop), 1 => (0..400u64).prop_map(Op::SplitOff)]
     }
 
     proptest! {
@@ -216,7 +260,21 @@ mod tests {
                         window.put_back(number, "value");
                         map.insert(number, "value");
                     }
-                    Op::PutBack(_) => {}
+                    Op::Insert(number) if !map.contains_key(&number) => {
+                        window.insert(number, "value");
+                        map.insert(number, "value");
+                        next = next.max(number + 1);
+                    }
+                    Op::PutBack(_) | Op::Insert(_) => {}
+                    Op::SplitOff(number) => {
+                        let rest = window.split_off(number);
+                        prop_assert!(rest.iter().map(|(n, _)| n).eq(map.split_off(&number).into_keys()));
+                        prop_assert_eq!((rest.len(), rest.next()), (rest.iter().count(), next));
+                        // What is split off goes on; what is left goes on with it.
+                        rest.iter().for_each(|(number, value)| window.insert(number, value));
+                        map.extend(rest.iter().map(|(number, value)| (number, *value)));
+                        next = window.next();
+                    }
                     Op::Pop(last) => {
                         let expected = map.first_key_value().filter(|(n, _)| **n <= last).map(|(n, v)| (*n, *v));
                         prop_assert_eq!(window.pop_until(last), expected);
@@ -225,6 +283,9 @@ mod tests {
                 }
                 prop_assert_eq!(window.len(), map.len());
                 prop_assert!(window.iter().map(|(n, _)| n).eq(map.keys().copied()));
+                prop_assert!(window.iter().rev().map(|(n, _)| n).eq(map.keys().rev().copied()));
+                prop_assert_eq!(window.iter_mut().count(), map.len());
+                prop_assert_eq!(window.next(), next);
             }
         }
     }

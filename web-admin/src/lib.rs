@@ -6,7 +6,10 @@
 //! This crate defines what it needs to know as the trait [`Management`]; the broker implements it. Not here:
 //! queues, connections and the store, and who may do what over AMQP.
 //!
-//! Invariant: no answer behind a login leaves before [`Management::authenticate`] said yes.
+//! The broker's own commands ask it over a socket in its data directory ([`socket_router`]), which the permissions
+//! of the file protect.
+//!
+//! Invariant: no answer of a port behind a login leaves before [`Management::authenticate`] said yes.
 
 mod api;
 mod console;
@@ -16,12 +19,14 @@ mod management;
 mod metrics;
 mod reply;
 mod serve;
+mod socket;
 
 pub use management::{
-    Alarm, Churn, Counts, Deaths, ExchangeType, Identity, Listener, Management, MessageStats, Overview,
-    Refused, Totals,
+    Alarm, Churn, Counts, Deaths, DiskSpace, ExchangeType, Identity, Listener, Management, MessageStats,
+    Overview, Refused, StoreFigures, Totals,
 };
-pub use serve::serve;
+pub use serve::{Listen, serve};
+pub use socket::{Administration, ExportStream, FetchError, Selection, bind_socket, export, socket_router};
 
 use axum::Router;
 use axum::middleware::from_fn;

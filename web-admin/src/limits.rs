@@ -16,12 +16,16 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Refuses a body that is announced over [`BODY_MAX`], cuts one that turns out so, and ends what takes long.
 pub(crate) async fn enforce(request: Request, next: Next) -> Response {
-    if request.body().size_hint().lower() > BODY_MAX as u64 {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    }
-    let request = request.map(|body| Body::new(Limited::new(body, BODY_MAX)));
-    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, enforce_body(request, next)).await {
         Ok(response) => response,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
+}
+
+/// The same, but it may take as long as it takes.
+pub(crate) async fn enforce_body(request: Request, next: Next) -> Response {
+    if request.body().size_hint().lower() > BODY_MAX as u64 {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    next.run(request.map(|body| Body::new(Limited::new(body, BODY_MAX)))).await
 }

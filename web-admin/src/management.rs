@@ -35,6 +35,31 @@ pub enum Refused {
     NotLoopback,
 }
 
+/// What the store has and did, since the start where it is a sum.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreFigures {
+    /// Bytes of the log.
+    pub log_bytes: u64,
+    /// Bytes of the log that are kept for messages and definitions.
+    pub live_bytes: u64,
+    /// Bytes of the state beside the log.
+    pub state_bytes: u64,
+    /// Segments of the log.
+    pub segments: u64,
+    /// Operations that wait for the commit thread.
+    pub pending: u64,
+    /// Messages that were written.
+    pub written: u64,
+    /// Messages that were done before they had to be written.
+    pub spared: u64,
+    /// Messages that were moved out of sparse segments.
+    pub moved: u64,
+    /// Bytes that were written to the log.
+    pub written_bytes: u64,
+    /// Syncs of the log.
+    pub syncs: u64,
+}
+
 /// The state of the broker.
 #[derive(Clone, Debug, Default)]
 pub struct Overview {
@@ -64,6 +89,10 @@ pub struct Overview {
     pub message_stats: MessageStats,
     /// What came and went since the start.
     pub churn: Churn,
+    /// The store; none where nothing is kept.
+    pub store: Option<StoreFigures>,
+    /// Room on the disk; none where nothing is kept on one.
+    pub disk: Option<DiskSpace>,
     /// What is wrong now.
     pub alarms: Vec<Alarm>,
 }
@@ -205,6 +234,15 @@ pub struct Churn {
     pub queue_deleted: u64,
 }
 
+/// Room on the file system of the data directory, in bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DiskSpace {
+    /// What is left.
+    pub free: u64,
+    /// With less than this, publishers are held.
+    pub limit: u64,
+}
+
 /// A resource that runs out, for which publishers are held.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Alarm {
@@ -212,6 +250,8 @@ pub enum Alarm {
     Memory,
     /// Free disk space is under its limit.
     Disk,
+    /// The store cannot write; it tries again by itself. RabbitMQ has no such alarm.
+    Store,
 }
 
 impl Alarm {
@@ -221,6 +261,7 @@ impl Alarm {
         match self {
             Alarm::Memory => "memory",
             Alarm::Disk => "disk",
+            Alarm::Store => "store",
         }
     }
 }

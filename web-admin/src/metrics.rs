@@ -3,7 +3,7 @@
 //! What we do not measure is absent: a dashboard shows "no data" for it, which is true, rather than 0.
 
 use crate::reply::read_only;
-use crate::{Alarm, Management, Overview, State};
+use crate::{Alarm, DiskSpace, Management, Overview, State};
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -27,6 +27,8 @@ fn exposition(overview: &Overview) -> String {
     objects(&mut page, overview);
     churn(&mut page, overview);
     messages(&mut page, overview);
+    store(&mut page, overview);
+    disk(&mut page, overview);
     alarms(&mut page, overview);
     page.0
 }
@@ -130,12 +132,39 @@ fn messages(page: &mut Page, overview: &Overview) {
     }
 }
 
+fn disk(page: &mut Page, overview: &Overview) {
+    if let Some(DiskSpace { free, limit }) = overview.disk {
+        page.gauge("rabbitmq_disk_space_available_bytes", "Disk space available in bytes", free);
+        let help = "Free disk space low watermark in bytes";
+        page.gauge("rabbitmq_disk_space_available_limit_bytes", help, limit);
+    }
+}
+
+fn store(page: &mut Page, overview: &Overview) {
+    let Some(store) = overview.store else { return };
+    page.gauge("haremq_store_log_bytes", "Bytes of the message log", store.log_bytes);
+    page.gauge("haremq_store_live_bytes", "Bytes of the message log that are still needed", store.live_bytes);
+    page.gauge("haremq_store_state_bytes", "Bytes of the state beside the log", store.state_bytes);
+    page.gauge("haremq_store_segments", "Segments of the message log", store.segments);
+    page.gauge("haremq_store_pending_operations", "Operations that wait to be committed", store.pending);
+    let sums = [
+        ("haremq_store_written_total", "Messages written to the log", store.written),
+        ("haremq_store_spared_total", "Messages settled before they had to be written", store.spared),
+        ("haremq_store_moved_total", "Messages moved out of sparse segments", store.moved),
+        ("haremq_store_written_bytes_total", "Bytes written to the log", store.written_bytes),
+        ("haremq_store_syncs_total", "Syncs of the log", store.syncs),
+    ];
+    sums.into_iter().for_each(|(name, help, sum)| page.counter(name, help, "", sum));
+}
+
 fn alarms(page: &mut Page, overview: &Overview) {
     let raised = |alarm| u8::from(overview.alarms.contains(&alarm));
     let disk = "is 1 if free disk space watermark alarm is in effect";
     page.metric("untyped", "rabbitmq_alarms_free_disk_space_watermark", disk, "", raised(Alarm::Disk));
     let memory = "is 1 if memory watermark alarm is in effect";
     page.metric("untyped", "rabbitmq_alarms_memory_used_watermark", memory, "", raised(Alarm::Memory));
+    let store = "is 1 if the store cannot write, and tries again";
+    page.metric("untyped", "haremq_alarms_store", store, "", raised(Alarm::Store));
 }
 
 /// The exposition, as it grows.

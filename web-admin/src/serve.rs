@@ -12,7 +12,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
@@ -32,9 +33,34 @@ pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long accepting rests when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where connections come from.
+pub trait Listen: Send {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and who it is from, if it is from a network.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        TcpListener::accept(self).await.map(|(stream, peer)| (stream, Some(peer)))
+    }
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Option<SocketAddr>)> {
+        UnixListener::accept(self).await.map(|(stream, _)| (stream, None))
+    }
+}
+
 /// Serves `router` on `listener` until `stop` is ready, then lets running requests finish. The caller bounds
 /// how long that may take: dropping the future ends the connections.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+pub async fn serve(listener: impl Listen, router: Router, stop: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -64,17 +90,24 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     while connections.join_next().await.is_some() {}
 }
 
-type Accepted = (Option<tokio::sync::OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr)>);
+type Accepted<S> = (Option<tokio::sync::OwnedSemaphorePermit>, io::Result<(S, Option<SocketAddr>)>);
 
 /// The next connection, when there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Accepted {
+async fn accept<L: Listen>(listener: &L, places: &Arc<Semaphore>) -> Accepted<L::Stream> {
     let place = Arc::clone(places).acquire_owned().await.ok();
     (place, listener.accept().await)
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Option<SocketAddr>,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
@@ -92,6 +125,6 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut sto
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%peer, %error, "HTTP connection ended");
+        tracing::debug!(?peer, %error, "HTTP connection ended");
     }
 }

@@ -72,6 +72,13 @@ fn overview() -> Overview {
             queue_created: 11,
             queue_deleted: 7,
         },
+        store: Some(StoreFigures {
+            log_bytes: 2_000,
+            live_bytes: 1_500,
+            syncs: 7,
+            ..StoreFigures::default()
+        }),
+        disk: Some(DiskSpace { free: 70_000_000_000, limit: 50_000_000 }),
         alarms: Vec::new(),
     }
 }
@@ -200,7 +207,7 @@ async fn checks(overview: Overview, authorization: Option<&str>) -> String {
 async fn health() {
     let login = basic("guest", "guest");
     let mut alarmed = overview();
-    alarmed.alarms = vec![Alarm::Memory, Alarm::Disk];
+    alarmed.alarms = vec![Alarm::Memory, Alarm::Disk, Alarm::Store];
     let mut full = overview();
     full.counts.connections = 3;
     let mut stopping = overview();

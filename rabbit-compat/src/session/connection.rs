@@ -42,6 +42,16 @@ impl Session {
         self.heartbeat.sent(now);
     }
 
+    /// No frame is taken for a while, so the peer's silence means nothing.
+    pub fn pause(&mut self) {
+        self.heartbeat.pause();
+    }
+
+    /// Frames are taken again.
+    pub fn resume(&mut self, now: Moment) {
+        self.heartbeat.resume(now);
+    }
+
     /// When [`tick`](Self::tick) is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
@@ -222,7 +232,7 @@ impl Session {
         }
     }
 
-    fn send(&mut self, method: AMQPMethod) {
+    pub(super) fn send(&mut self, method: AMQPMethod) {
         method::encode(self.output.open(), 0, &AMQPClass::Connection(method));
     }
 }
@@ -239,5 +249,6 @@ fn capabilities(client_properties: &FieldTable) -> Capabilities {
     Capabilities {
         consumer_cancel_notify: has("consumer_cancel_notify"),
         authentication_failure_close: has("authentication_failure_close"),
+        connection_blocked: has("connection.blocked"),
     }
 }

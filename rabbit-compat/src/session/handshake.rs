@@ -64,6 +64,7 @@ pub fn server_properties(rabbitmq_version: &str, platform: &str, cluster_name: &
         "exchange_exchange_bindings",
         "basic.nack",
         "consumer_cancel_notify",
+        "connection.blocked",
         "authentication_failure_close",
         "per_consumer_qos",
     ] {

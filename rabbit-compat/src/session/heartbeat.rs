@@ -2,7 +2,7 @@
 //! "Detecting Dead TCP Connections with Heartbeats").
 //!
 //! The server sends after half an interval of silence of its own, and gives the peer up after two intervals
-//! of the peer's. Any traffic counts. The same clock limits the handshake and the wait for `close-ok`.
+//! of the peer's, unless it is not listened to. Any traffic counts. The same clock limits the handshake and the wait for `close-ok`.
 
 use vhosts::Moment;
 
@@ -13,6 +13,8 @@ pub struct Heartbeat {
     interval_ms: u64,
     received: Moment,
     sent: Moment,
+    /// Nothing is read from the peer, so its silence means nothing.
+    paused: bool,
     /// The latest moment for what is under way.
     limit: Option<Moment>,
 }
@@ -31,7 +33,8 @@ pub enum Due {
 impl Heartbeat {
     /// During the handshake only its own limit counts.
     pub fn handshake(now: Moment, limit_ms: u64) -> Heartbeat {
-        Heartbeat { interval_ms: 0, received: now, sent: now, limit: Some(now.after_ms(limit_ms)) }
+        let limit = Some(now.after_ms(limit_ms));
+        Heartbeat { interval_ms: 0, received: now, sent: now, paused: false, limit }
     }
 
     /// The handshake is over.
@@ -55,9 +58,20 @@ impl Heartbeat {
         self.sent = now;
     }
 
+    /// From now on nothing is read from the peer.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// The peer is read again; its silence begins now.
+    pub fn resume(&mut self, now: Moment) {
+        self.paused = false;
+        self.received = now;
+    }
+
     /// What is due now.
     pub fn due(&self, now: Moment) -> Due {
-        let dead = self.interval_ms != 0 && now >= self.received.after_ms(2 * self.interval_ms);
+        let dead = self.dead_at().is_some_and(|at| now >= at);
         if dead || self.limit.is_some_and(|limit| now >= limit) {
             Due::GiveUp
         } else if self.interval_ms != 0 && now >= self.sent.after_ms(self.interval_ms / 2) {
@@ -69,10 +83,13 @@ impl Heartbeat {
 
     /// When to ask again, if nothing happens until then.
     pub fn deadline(&self) -> Option<Moment> {
-        let beats = (self.interval_ms != 0).then(|| {
-            self.sent.after_ms(self.interval_ms / 2).min(self.received.after_ms(2 * self.interval_ms))
-        });
-        beats.into_iter().chain(self.limit).min()
+        let beat = (self.interval_ms != 0).then(|| self.sent.after_ms(self.interval_ms / 2));
+        beat.into_iter().chain(self.dead_at()).chain(self.limit).min()
+    }
+
+    fn dead_at(&self) -> Option<Moment> {
+        let listens = self.interval_ms != 0 && !self.paused;
+        listens.then(|| self.received.after_ms(2 * self.interval_ms))
     }
 }
 

@@ -11,7 +11,8 @@
 //! - nothing is written for a channel after its close, nor for the connection after `connection.close-ok`;
 //! - an operation's answer is written before anything that a later frame causes;
 //! - every delivery that was handed to the session is answered once, by the client or by the end of its
-//!   channel.
+//!   channel;
+//! - the shell takes no frame while the session [`is_held`](Session::is_held).
 
 mod answers;
 mod channel;
@@ -26,11 +27,13 @@ pub mod handshake;
 mod heartbeat;
 mod operations;
 mod replies;
+mod throttle;
 mod transactions;
 
 pub use command::{Answer, Command, ConsumerId, Done, Grant, LogPosition, Operation, Publishing};
 pub use handshake::Tuning;
 pub use replies::{NAME as REPLY_TO, is_address as is_reply_address};
+pub use throttle::Holds;
 
 use crate::violation::{Code, Violation};
 use crate::wire::{Frame, FrameError, Output, method};
@@ -42,6 +45,7 @@ use deliveries::Consumer;
 use heartbeat::Heartbeat;
 use std::collections::HashMap;
 use std::sync::Arc;
+use throttle::Throttle;
 use vhosts::window::Window;
 use vhosts::{ConnectionId, Moment};
 
@@ -91,6 +95,7 @@ pub enum State {
 struct Capabilities {
     consumer_cancel_notify: bool,
     authentication_failure_close: bool,
+    connection_blocked: bool,
 }
 
 /// The conversation of one connection.
@@ -116,6 +121,7 @@ pub struct Session {
     grants: Vec<Grant>,
     pending: Option<Pending>,
     heartbeat: Heartbeat,
+    throttle: Throttle,
     /// When bytes came last.
     now: Moment,
     /// Why the conversation ended, for the log.
@@ -157,6 +163,7 @@ impl Session {
             answers: Vec::new(),
             grants: Vec::new(),
             pending: None,
+            throttle: Throttle::default(),
             now,
             ended: None,
         }
@@ -279,6 +286,7 @@ impl Session {
                 if let Err(violation) = self.channel_content(number, frame, commands) {
                     self.violated(number, &violation, commands);
                 }
+                self.throttle_content(number);
                 Ok(())
             }
         }

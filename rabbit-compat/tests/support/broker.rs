@@ -147,7 +147,7 @@ pub fn delivery(words: &[String]) -> Delivery {
     Delivery {
         id: value(words, "id").map(|id| DeliveryId(id.parse().unwrap())),
         message: Message::new(&exchange, &part("key"), &properties, &part("body")).unwrap(),
-        history: History { acquired: u32::from(value(words, "redelivered").is_some()), failed: 0 },
+        history: History { acquired: u32::from(value(words, "redelivered").is_some()), ..History::default() },
     }
 }
 

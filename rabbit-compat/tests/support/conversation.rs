@@ -15,7 +15,7 @@
 //! [`replay`] takes the lines `==`, `(`, `C:`, `T:`, `B!` and `B<` as they are and writes the others.
 
 use super::{broker, notation};
-use rabbit_compat::session::{Command, ConsumerId, LogPosition, Settings, State, Tuning};
+use rabbit_compat::session::{Command, ConsumerId, Holds, LogPosition, Settings, State, Tuning};
 use rabbit_compat::wire::Decoder;
 use rabbit_compat::{Code, Session, Violation};
 use std::iter::Peekable;
@@ -24,7 +24,8 @@ use std::sync::Arc;
 use vhosts::{ConnectionId, Message, Moment, QueueId};
 
 const OFFERED: Tuning = Tuning { channel_max: 2047, frame_max: 131_072, heartbeat_s: 60 };
-const CAPABLE: &str = "{capabilities:{consumer_cancel_notify:true,authentication_failure_close:true}}";
+const CAPABLE: &str =
+    "{capabilities:{consumer_cancel_notify:true,authentication_failure_close:true,connection.blocked:true}}";
 
 /// Replays a transcript and gives it back as it should be written.
 pub fn replay(script: &str) -> String {
@@ -48,7 +49,10 @@ pub fn replay(script: &str) -> String {
         match mark {
             "C:" => conversation.client(rest, &mut lines),
             "T:" => conversation.time(rest.trim().parse().unwrap()),
-            "B!" => conversation.broker(rest, &mut lines),
+            "B!" => {
+                conversation.broker(rest, &mut lines);
+                conversation.take_frames(&mut lines);
+            }
             _ if line.starts_with('(') => conversation.open(line.trim_matches(['(', ')'])),
             _ => panic!("what is '{line}'?"),
         }
@@ -128,7 +132,12 @@ impl Conversation {
             let header = self.decoder.protocol_header().unwrap();
             self.session.receive_header(header);
         }
-        while self.session.state() != State::Closed {
+        self.take_frames(script);
+    }
+
+    /// Takes what was sent, as far as the session wants it now.
+    fn take_frames(&mut self, script: &mut Peekable<Lines<'_>>) {
+        while self.session.state() != State::Closed && !self.session.is_held() {
             match self.decoder.next_frame() {
                 Ok(Some(frame)) => self.session.receive(frame, &mut self.commands),
                 Ok(None) => return,
@@ -173,6 +182,16 @@ impl Conversation {
                 self.safe = LogPosition(number("log"));
                 session.safe(self.safe);
             }
+            "block" => {
+                let reason = notation::value(&words, "reason").map(notation::octets).unwrap_or_default();
+                let confirmed_go_on = notation::value(&words, "unconfirmed").is_some();
+                let holds = if confirmed_go_on { Holds::Unconfirmed } else { Holds::All };
+                session.block(std::str::from_utf8(&reason).unwrap(), holds, self.now);
+            }
+            "pause" => session.pause(),
+            "resume" => session.resume(self.now),
+            "unblock" => session.unblock(self.now),
+            "flow" => session.flow(notation::value(&words, "ends").is_none(), self.now),
             "close" => session.close(&violation(Code::ConnectionForced)),
             "end" => session.end(),
             other => panic!("what is '{other}'?"),

@@ -17,6 +17,8 @@ const METHODS: &str = "\
 10 41 connection.open-ok _1:s
 10 50 connection.close reply-code:w reply-text:s class-id:w method-id:w
 10 51 connection.close-ok
+10 60 connection.blocked reason:s
+10 61 connection.unblocked
 10 70 connection.update-secret new-secret:S reason:s
 10 71 connection.update-secret-ok
 20 10 channel.open _1:s

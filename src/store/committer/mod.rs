@@ -1,218 +1,321 @@
-//! Decides what of a batch of operations is written, and when a group of the log may go.
+//! Decides what of a batch of operations is written, and when a segment of the log may go.
 //!
-//! Pure but for the [`Log`] below it: no thread, no clock. One call of [`Committer::commit`] takes a batch,
-//! and when it returns without an error, the batch is safe. Its steps, in this order:
+//! Pure but for the [`Disk`] below it: no thread, no clock. One call of [`Committer::commit`] takes a batch:
 //!
 //! 1. Settlements are matched with appends ([`matching`]); a message that is settled everywhere is not
 //!    written.
-//! 2. Appends and transactions are written as chunks of the open group, definitions as state ([`writing`]).
-//! 3. Deleted queues are settled, and at most every [`SETTLE_EVERY_MS`] the settled sets and the notes that
-//!    changed are written ([`settling`]).
-//! 4. Groups in which everything is settled are dropped: after the sets of step 3, so that no crash can
-//!    bring back a message that a dropped group had settled, and right before the sync, so that the space
-//!    of a group is never used again before its end is safe.
-//! 5. The log is synced, if anything was written.
+//! 2. What is left is written as records into the open segment, and synced ([`writing`]).
+//! 3. At most every [`SETTLE_EVERY_MS`] the settled sets and the notes that changed are written to the state,
+//!    and then segments in which everything is settled are removed ([`settling`]), and what is left in sparse
+//!    ones is moved ([`compaction`]).
 //!
 //! **Where a settlement finds its message.** The slot of a message ([`Slot`](super::slot::Slot)) says how far
 //! its append has come, so a settlement needs no map of messages:
 //!
-//! - *Pending*: the append is in this batch. Its target is struck from the operation; what is left of it is
-//!   written.
-//! - *Written*: the slot has group and ordinal, and the bit is set in the settled set of the group. With
-//!   several targets the slot has the ordinal of the first; the runs of the group find the one of the queue.
+//! - *Pending*: the append is not written yet. Its target is struck from the operation; what is left of it
+//!   is written.
+//! - *Written*: the slot has the place, and its bit is set in the settled set of the segment.
 //! - *Unknown* or *early*: the append comes in a later batch. Queue and number go into the set of early
 //!   settlements, the slot says that it must be asked, and the append takes its entries out again.
 //!
-//! A note takes the same way: to the group, or to the early ones until the message is written.
+//! A note takes the same way: to the segment, or to the early ones until the message is written.
 //!
-//! Invariant: every target of an append is, when its batch is committed, either struck, and then it has no
-//! bit anywhere, or written with exactly one bit in exactly one group, which at most one settlement sets.
-//! `targets - settled` of a group is therefore exactly the number of messages that it is kept for. A note is
-//! kept for no other targets than these.
+//! Invariant: every target of an append is, when it was written, either struck, and then it has no bit
+//! anywhere, or it has exactly one bit in exactly one segment, which at most one settlement sets.
 //!
 //! **A message that moves is not lost.** When the append of a copy and the settlement of the original are
-//! submitted together, a crash leaves the original, the copy or both, if the original was safe before, and
-//! unless the copy is settled too. Both are in one batch, and no settled set is written between the beginning
-//! of a batch and the chunk with its last record: whatever set says that the original is settled is in the
-//! log behind the copy. An original that is struck instead was not safe.
+//! submitted together, a crash leaves the original, the copy or both. No settled set is written, and no
+//! segment is removed, before everything that was submitted before is synced.
 //!
-//! **A transaction is all or nothing.** It is one record, and a record that is cut off is not read. What it
-//! settles falls into three:
+//! **A transaction is all or nothing**: see [`atomic`](super::atomic). What it settles falls into three:
 //!
-//! - *Written* before it, also in the same batch: these targets are not struck, and the record names their
-//!   places. Their sets are in the log behind the record, so no set knows of a transaction that is not there;
-//!   and the group of the record is said to be complete only behind the sets of its own batch and of all
-//!   before, so a transaction that is there no more is in the sets.
-//! - *Appended behind it*, in this batch or a later one: such a target is struck. What else there is of its
-//!   message is in the log behind the record, so without the transaction there is no trace of the message.
+//! - *Written* before it: the record names the places. Their sets are written behind the record, so no set
+//!   knows of a transaction that is not there; and the segment of the record is removed only behind the sets
+//!   of all before, so a transaction that is there no more is in the sets.
+//! - *Appended behind it*: such a target is struck. What else there is of its message is in the log behind
+//!   the record, so without the transaction there is no trace of the message.
 //! - *Appended by it*: such a target is struck, and is part of the record in neither way.
 //!
 //! A message of a transaction that is settled elsewhere before it is written is left out of the record like
 //! any other; its settlement is what a crash shows then.
 //!
-//! After an error the committer must not be used again.
+//! **When the disk refuses**, what could not be written stays and is tried again every [`RETRY_EVERY_MS`] in
+//! a new segment, when the one before was cut off where it ended. Settlements go on meanwhile, and segments that
+//! are settled are removed: that is how a full disk gets room again. Only what was settled in the same batch as
+//! something that could not be written waits for it.
 
+mod compaction;
 mod matching;
+mod ragged;
 mod settling;
+mod snapshot;
 mod writing;
 
-use super::chunk::ChunkWriter;
+use super::definitions::Definitions;
+use super::disk::{Disk, SegmentNumber};
 use super::early::Early;
-use super::group::Group;
-use super::log::{GroupNumber, Log};
-use super::queues::Queues;
-use super::slot::ORDINALS_MAX;
-use super::{Op, StoreError, keys};
+use super::keys::CLOSED_KEY;
+use super::layout::{Before, offset};
+use super::record::Salt;
+use super::segment::Segment;
+use super::shelf::Shelf;
+use super::{Figures, Op, Reader};
 use foldhash::fast::RandomState;
+pub(super) use ragged::Ragged;
 use std::collections::HashMap;
-use vhosts::{Moment, QueueId};
+use std::io;
+use std::sync::Arc;
+use vhosts::{Moment, Place, QueueId};
+use writing::Open;
 
-/// The longest time that a settlement or a note waits to be written, in milliseconds. What was settled later
-/// than that before a crash may be delivered again.
+/// The longest time that a settlement or a note waits to be written, in milliseconds, while the disk keeps up.
+/// What was settled later than that before a crash may be delivered again.
 pub const SETTLE_EVERY_MS: u64 = 100;
-
-/// A group is closed at this many targets: the settled set of a group stays small.
-const GROUP_TARGETS_MAX: u32 = 1 << 18;
-const _: () = assert!(GROUP_TARGETS_MAX < ORDINALS_MAX);
+/// The longest time that a message waits to be synced whose queues do not insist on it, in milliseconds.
+pub const RELAXED_MS: u64 = 200;
+/// A batch of more operations gives its memory back.
+const KEPT_CAPACITY: usize = 64 * 1024;
+/// How long a disk that refused is left alone, in milliseconds.
+pub const RETRY_EVERY_MS: u64 = 1000;
 
 /// The writer of the log.
-pub struct Committer<L> {
-    log: L,
-    writer: ChunkWriter,
-    groups: HashMap<GroupNumber, Group, RandomState>,
-    /// Groups of which something must be written, or that can be dropped.
-    dirty: Vec<GroupNumber>,
-    queues: Queues,
+pub struct Committer {
+    disk: Box<dyn Disk>,
+    shelf: Arc<Shelf>,
+    salt: Salt,
+    segments: HashMap<SegmentNumber, Segment, RandomState>,
+    /// The segment that is written to.
+    open: Option<Open>,
+    /// The one that was written to before, and where it ended.
+    before: Before,
+    next: SegmentNumber,
+    /// Bytes of a segment, unless a single record or group is larger.
+    segment_bytes: u64,
+    /// Operations that are to be written, from `written` on.
+    pending: Vec<Op>,
+    written: usize,
+    definitions: Definitions,
     /// Settlements and notes whose append has not come, or is not written yet.
     early: Early,
-    /// The queues that this batch deletes.
-    forgotten: Vec<QueueId>,
+    /// Segments of which something must be written to the state, or that can be removed.
+    dirty: Vec<SegmentNumber>,
+    /// Settlements that wait for what was submitted with them.
+    held: Vec<(Place, QueueId)>,
+    /// Segments that may be worth moving.
+    sparse: Vec<SegmentNumber>,
+    compact_at: Option<Moment>,
+    /// Segments that must be cut off before another is written.
+    ragged: Vec<Ragged>,
+    /// Segments that were replaced. What replaced them is not removed before them.
+    replaced: Vec<SegmentNumber>,
+    /// Keys of the state that belong to segments that are gone.
+    stale: Vec<Vec<u8>>,
     now: Moment,
-    /// When the settled sets and the notes are written next, if any changed.
     settle_at: Option<Moment>,
-    unsynced: bool,
-    counts: Counts,
-    /// Used again for every settled set that is written.
-    value: Vec<u8>,
+    sync_at: Option<Moment>,
+    /// Why the log cannot be written, and when it is tried again.
+    log_stalled: Option<(Arc<str>, Moment)>,
+    /// Why the state cannot be written; its next round tries again.
+    state_stalled: Option<Arc<str>>,
+    figures: Figures,
 }
 
-/// Plain numbers of a [`Committer`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Groups that are kept.
-    pub groups: u64,
-    /// Messages that were written.
-    pub written: u64,
-    /// Messages that were settled before they had to be written.
-    pub spared: u64,
-    /// Settlements whose append has not come yet.
-    pub early: u64,
+/// What a recovery hands over.
+pub(super) struct Found {
+    pub(super) salt: Salt,
+    pub(super) segments: HashMap<SegmentNumber, Segment, RandomState>,
+    pub(super) definitions: Definitions,
+    pub(super) before: Before,
+    pub(super) next: SegmentNumber,
+    pub(super) segment_bytes: u64,
+    /// Keys of the state that belong to no segment.
+    pub(super) stale: Vec<Vec<u8>>,
+    /// Segments that may have more behind their end.
+    pub(super) ragged: Vec<Ragged>,
+    /// Segments that others replaced.
+    pub(super) replaced: Vec<SegmentNumber>,
 }
 
-impl<L: Log> Committer<L> {
-    /// Goes on where a recovery ended: with its groups, its queues, and a group number above all others.
-    pub(super) fn new(
-        log: L,
-        groups: HashMap<GroupNumber, Group, RandomState>,
-        queues: Queues,
-        next_group: GroupNumber,
-    ) -> Committer<L> {
-        let dirty: Vec<_> =
-            groups.iter().filter(|(_, group)| group.dirty).map(|(number, _)| *number).collect();
+impl Committer {
+    /// Goes on where a recovery ended.
+    pub(super) fn new(disk: Box<dyn Disk>, shelf: Arc<Shelf>, found: Found) -> Committer {
+        let Found { salt, segments, definitions, before, next, segment_bytes, stale, ragged, replaced } =
+            found;
+        let dirty: Vec<_> = segments.keys().copied().collect();
+        ragged.iter().for_each(|ragged| shelf.set_unsure(ragged.segment, !ragged.tail.is_empty()));
         Committer {
-            log,
-            writer: ChunkWriter::new(next_group),
-            groups,
-            settle_at: (!dirty.is_empty()).then_some(Moment(0)),
-            dirty,
-            queues,
+            disk,
+            shelf,
+            salt,
+            segments,
+            open: None,
+            before,
+            next,
+            segment_bytes,
+            pending: Vec::new(),
+            written: 0,
+            definitions,
             early: Early::default(),
-            forgotten: Vec::new(),
+            settle_at: Some(Moment(0)),
+            dirty,
+            held: Vec::new(),
+            sparse: Vec::new(),
+            compact_at: None,
+            ragged,
+            replaced,
+            stale,
             now: Moment(0),
-            unsynced: true,
-            counts: Counts::default(),
-            value: Vec::new(),
+            sync_at: None,
+            log_stalled: None,
+            state_stalled: None,
+            figures: Figures::default(),
         }
     }
 
-    /// Makes all of `ops` safe and leaves it empty.
-    ///
-    /// # Errors
-    /// When the log fails. Nothing of the batch may then be reported as safe.
+    /// Takes all of `ops` and leaves it empty. True if everything that was ever taken is now as safe as it
+    /// asked for.
     ///
     /// # Panics
     /// When the same message is appended twice.
-    pub fn commit(&mut self, ops: &mut Vec<Op>, now: Moment) -> Result<(), StoreError> {
+    pub fn commit(&mut self, ops: &mut Vec<Op>, now: Moment) -> bool {
         self.now = now;
-        for index in 0..ops.len() {
-            self.match_up(ops, index);
+        let (waiting, held) = (self.pending.len(), self.held.len());
+        ops.drain(..).for_each(|op| self.take(op));
+        let is_alone = self.pending.len() == waiting;
+        if self.log_stalled.as_ref().is_none_or(|(_, again)| *again <= now) {
+            let written = self.write().and_then(|()| self.compact());
+            let stalled = stall("the log", written, self.log_stalled.is_some());
+            self.log_stalled = stalled.map(|reason| (reason, now.after_ms(RETRY_EVERY_MS)));
         }
-        for op in ops.drain(..) {
-            self.apply(op)?;
+        if self.pending.is_empty() {
+            self.release(0);
+        } else if is_alone {
+            self.release(held);
         }
-        // From here on everything of the batch is in the log, and sets may say what it settles.
-        self.writer.seal(&mut self.log)?;
-        self.settle_forgotten()?;
         if self.settle_at.is_some_and(|at| at <= now) {
-            self.write_settled()?;
+            self.state_stalled = stall("the state", self.settle_round(), self.state_stalled.is_some());
         }
-        self.sync()
+        self.pending.is_empty()
     }
 
-    /// Makes everything safe, the settlements, the notes and the exact sequence numbers too.
+    /// Carries out the settlements that are held from there on.
+    fn release(&mut self, from: usize) {
+        let mut held = std::mem::take(&mut self.held);
+        held.drain(from..).for_each(|(place, queue)| self.settle_place(place, queue));
+        self.held = held;
+        if self.held.capacity() > KEPT_CAPACITY {
+            self.held.shrink_to(KEPT_CAPACITY);
+        }
+    }
+
+    /// Makes everything safe, the settlements and the notes too, and ends the open segment.
     ///
     /// # Errors
-    /// When the log fails.
-    pub fn close(&mut self) -> Result<(), StoreError> {
-        for (queue, next) in self.queues.exact_ceilings() {
-            self.put(&keys::ceiling(queue), &next.to_le_bytes())?;
+    /// When the disk refuses.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.release(0);
+        self.close_open()?;
+        self.settle_round()?;
+        // What is gone may let go of more.
+        while !self.dirty.is_empty() {
+            self.settle_round()?;
         }
-        self.write_settled()?;
-        self.sync()
+        self.disk.write_state(&[(CLOSED_KEY.to_vec(), Some(Vec::new()))])
     }
 
     /// When [`commit`](Self::commit) should be called though there is nothing new.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        self.settle_at
+        let log = match &self.log_stalled {
+            Some((_, again)) => [Some(*again), None],
+            None => [self.sync_at, self.compact_at],
+        };
+        log.into_iter().chain([self.settle_at]).flatten().min()
     }
 
-    /// Plain numbers for metrics.
+    /// Why nothing can be written now.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts { groups: self.groups.len() as u64, early: self.early.settled_len() as u64, ..self.counts }
+    pub fn stalled(&self) -> Option<&Arc<str>> {
+        self.log_stalled.as_ref().map(|(reason, _)| reason).or(self.state_stalled.as_ref())
     }
 
-    /// How many notes are in memory. Looks at every group.
+    /// Plain numbers for metrics. Looks at every segment.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            segments: self.segments.len() as u64,
+            log_bytes: self.segments.values().map(|segment| offset(segment.end())).sum(),
+            live_bytes: self.segments.values().map(|segment| offset(segment.live())).sum(),
+            state_bytes: self.disk.state_bytes(),
+            ..self.figures
+        }
+    }
+
+    /// How many settlements wait for their append.
+    #[must_use]
+    pub fn early_len(&self) -> usize {
+        self.early.settled_len()
+    }
+
+    /// What its records are checked with.
+    pub(super) fn salt(&self) -> Salt {
+        self.salt
+    }
+
+    /// Reads messages back.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::new(self.shelf.clone())
+    }
+
+    /// How many notes are in memory. Looks at every segment.
     #[must_use]
     pub fn notes_len(&self) -> usize {
-        self.early.notes_len() + self.groups.values().map(|group| group.notes.len()).sum::<usize>()
+        self.early.notes_len() + self.segments.values().map(|segment| segment.notes.len()).sum::<usize>()
     }
 
-    /// The log below.
+    /// The disk below.
     #[must_use]
-    pub fn log(&self) -> &L {
-        &self.log
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
-    fn mark_dirty(&mut self, number: GroupNumber) {
-        let Some(group) = self.groups.get_mut(&number).filter(|group| !group.dirty) else { return };
-        group.dirty = true;
+    /// The disk, when nothing more is to be written.
+    pub(super) fn into_disk(self) -> Box<dyn Disk> {
+        self.disk
+    }
+
+    /// The segments of the log.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (SegmentNumber, &Segment)> {
+        self.segments.iter().map(|(number, segment)| (*number, segment))
+    }
+
+    fn mark_dirty(&mut self, number: SegmentNumber) {
+        let Some(segment) = self.segments.get_mut(&number).filter(|segment| !segment.dirty) else { return };
+        segment.dirty = true;
         self.dirty.push(number);
         self.settle_at.get_or_insert(self.now.after_ms(SETTLE_EVERY_MS));
     }
+}
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.unsynced = true;
-        self.log.put(key, value)
-    }
-
-    fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        self.unsynced = true;
-        self.log.remove(key)
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        if std::mem::take(&mut self.unsynced) { self.log.sync() } else { Ok(()) }
+/// Why something can not be written, if so; says it in the log when that begins and when it ends.
+fn stall(what: &str, written: io::Result<()>, was_stalled: bool) -> Option<Arc<str>> {
+    match written {
+        Ok(()) => {
+            if was_stalled {
+                tracing::info!("{what} of the store is written again");
+            }
+            None
+        }
+        Err(error) => {
+            if !was_stalled {
+                tracing::error!(
+                    "{what} of the store cannot be written ({error}): publishers are blocked, nothing that was \
+                     confirmed is lost, and it is tried again every second; look at the free space and the health \
+                     of the disk"
+                );
+            }
+            Some(format!("{what} cannot be written: {error}").into())
+        }
     }
 }

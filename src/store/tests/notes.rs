@@ -1,53 +1,50 @@
 //! Notes: which survive, and that none stays behind.
 
-use super::super::testing::{Committer, Disk, MemoryLog, recover};
+use super::super::testing::MemoryDisk;
 use super::super::{Note, Op, SETTLE_EVERY_MS};
-use super::{append, message, note, numbered_note, recovered, settle};
+use super::{Target, append, message, note, numbered_note, opened, recovered, settle, settle_down};
 use ::vhosts::{Message, Moment, QueueId};
 
-fn committer(disk: &Disk) -> Committer<MemoryLog> {
-    recover(disk.log()).unwrap().0
-}
-
-fn notes(disk: &Disk) -> Vec<((u64, u64), Note)> {
-    let (_, recovery) = recover(disk.log()).unwrap();
-    recovered(&recovery).into_iter().map(|(target, (_, note))| (target, note)).collect()
+/// The notes of what would be recovered.
+fn notes(disk: &MemoryDisk) -> Vec<(Target, Note)> {
+    let (committer, recovery) = opened(disk);
+    let found = recovered(&recovery, &committer.reader());
+    found.into_iter().map(|(target, (_, note))| (target, note)).collect()
 }
 
 const LATER: Moment = Moment(SETTLE_EVERY_MS);
 
 #[test]
 fn the_newest_note_survives_when_its_time_has_come() {
-    let disk = Disk::default();
-    let mut committer = committer(&disk);
+    let disk = MemoryDisk::new(1);
+    let (mut committer, _) = opened(&disk);
+    settle_down(&mut committer, Moment(0));
     let (one, two) = (message(&[(1, 1), (2, 1)], 10), message(&[(2, 2)], 10));
     let noted = |number| note(&one, (2, 1), numbered_note(number));
     let mut ops = vec![noted(3), append(&one, &[(1, 1), (2, 1)]), append(&two, &[(2, 2)]), noted(4)];
-    committer.commit(&mut ops, Moment(0)).unwrap();
-    disk.crash(0, false);
+    committer.commit(&mut ops, Moment(0));
     let nothing = Note::default();
-    assert_eq!(notes(&disk), [((1, 1), nothing), ((2, 1), nothing), ((2, 2), nothing)]);
+    assert_eq!(notes(&disk.killed()), [((1, 1), nothing), ((2, 1), nothing), ((2, 2), nothing)]);
     assert_eq!(committer.deadline(), Some(LATER));
-    committer.commit(&mut Vec::new(), LATER).unwrap();
-    disk.crash(0, false);
-    assert_eq!(notes(&disk), [((1, 1), nothing), ((2, 1), numbered_note(4)), ((2, 2), nothing)]);
-    committer.commit(&mut vec![noted(6)], LATER).unwrap();
+    committer.commit(&mut Vec::new(), LATER);
+    assert_eq!(
+        notes(&disk.power_loss(1)),
+        [((1, 1), nothing), ((2, 1), numbered_note(4)), ((2, 2), nothing)]
+    );
+    committer.commit(&mut vec![noted(6)], LATER);
     committer.close().unwrap();
-    assert_eq!(notes(&disk)[1], ((2, 1), numbered_note(6)));
+    assert_eq!(notes(&disk.power_loss(1))[1], ((2, 1), numbered_note(6)));
 }
 
 #[test]
 fn a_note_behind_its_settlement_is_dropped() {
-    let disk = Disk::default();
-    let mut committer = committer(&disk);
-    let settled = |targets: &[(u64, u64)]| message(targets, 10);
-    let (early, pending, written) =
-        (settled(&[(1, 1), (2, 1)]), settled(&[(1, 2), (2, 2)]), settled(&[(1, 3), (2, 3)]));
+    let disk = MemoryDisk::new(1);
+    let (mut committer, _) = opened(&disk);
+    let both = |seq| message(&[(1, seq), (2, seq)], 10);
+    let (early, pending, written, other) = (both(1), both(2), both(3), both(4));
     let late = |message: &Message, seq| note(message, (1, seq), numbered_note(7));
-    // One that the notes could be taken for.
-    let other = message(&[(1, 4), (2, 4)], 10);
     let mut ops = vec![append(&written, &[(1, 3), (2, 3)]), settle(&early, (1, 1)), late(&early, 1)];
-    committer.commit(&mut ops, Moment(0)).unwrap();
+    committer.commit(&mut ops, Moment(0));
     let mut ops = vec![
         append(&pending, &[(1, 2), (2, 2)]),
         settle(&pending, (1, 2)),
@@ -57,36 +54,64 @@ fn a_note_behind_its_settlement_is_dropped() {
         append(&early, &[(1, 1), (2, 1)]),
         append(&other, &[(1, 4), (2, 4)]),
     ];
-    committer.commit(&mut ops, Moment(0)).unwrap();
-    let mut ops = vec![late(&early, 1), late(&pending, 2), late(&written, 3)];
-    committer.commit(&mut ops, LATER).unwrap();
+    committer.commit(&mut ops, Moment(0));
+    committer.commit(&mut vec![late(&early, 1), late(&pending, 2), late(&written, 3)], LATER);
     assert_eq!(committer.notes_len(), 0);
-    assert!(notes(&disk).iter().all(|(_, note)| *note == Note::default()));
-    assert_eq!(notes(&disk).len(), 5);
+    let found = notes(&disk.killed());
+    assert!(found.len() == 5 && found.iter().all(|(_, note)| *note == Note::default()), "{found:?}");
+}
+
+/// Wherever the power goes while their messages are moved.
+#[test]
+fn notes_move_with_their_messages() {
+    for operation in 0.. {
+        let disk = MemoryDisk::new(operation);
+        let (mut committer, _) = opened(&disk);
+        let all: Vec<_> = (0..60).map(|seq| (seq, message(&[(1, seq)], 300))).collect();
+        let mut ops: Vec<_> = all.iter().map(|(seq, message)| append(message, &[(1, *seq)])).collect();
+        ops.extend(all.iter().map(|(seq, message)| note(message, (1, *seq), numbered_note(*seq as u32))));
+        committer.commit(&mut ops, Moment(0));
+        let now = settle_down(&mut committer, Moment(0));
+        disk.faults().fail_at(disk.faults().operations() + operation, super::super::testing::Fault::Crash);
+        let goes = all.iter().filter(|(seq, _)| seq % 4 > 0);
+        committer.commit(&mut goes.map(|(seq, message)| settle(message, (1, *seq))).collect(), now);
+        for _ in 0..20 {
+            let Some(now) = committer.deadline() else { break };
+            committer.commit(&mut Vec::new(), now);
+        }
+        let found = notes(&disk.power_loss(operation));
+        assert!(
+            found.iter().all(|((_, seq), note)| *note == numbered_note(*seq as u32)),
+            "{operation}: {found:?}"
+        );
+        assert!((0..60).step_by(4).all(|seq| found.iter().any(|(target, _)| *target == (1, seq))));
+        if !disk.faults().is_crashed() {
+            assert!(committer.figures().moved > 0 && found.len() == 15);
+            return;
+        }
+    }
 }
 
 #[test]
-fn notes_go_with_their_targets_and_their_queues() {
-    let disk = Disk::default();
-    let mut committer = committer(&disk);
-    let messages: Vec<_> = (0..1_000).map(|seq| message(&[(seq % 2, seq)], 10)).collect();
-    let targets = || messages.iter().zip(0..).map(|(message, seq)| (message, (seq % 2, seq)));
-    let mut ops: Vec<_> = targets().map(|(message, target)| append(message, &[target])).collect();
-    ops.extend(targets().map(|(message, target)| note(message, target, numbered_note(target.1 as u32))));
-    committer.commit(&mut ops, Moment(0)).unwrap();
-    committer.commit(&mut Vec::new(), LATER).unwrap();
-    assert_eq!(committer.notes_len(), 1_000);
-    let unknown = message(&[(1, 2_000)], 10);
-    let mut ops = vec![note(&unknown, (1, 2_000), numbered_note(1)), Op::Forget { queue: QueueId(1) }];
-    committer.commit(&mut ops, LATER).unwrap();
-    assert_eq!(committer.notes_len(), 500);
-    let mut ops: Vec<_> = targets().step_by(4).map(|(message, target)| settle(message, target)).collect();
-    committer.commit(&mut ops, LATER).unwrap();
-    assert_eq!(committer.notes_len(), 250);
-    committer.close().unwrap();
-    let found = notes(&disk);
-    assert!(found.iter().all(|((_, seq), note)| *note == numbered_note(*seq as u32)));
-    assert_eq!(found.len(), 250);
-    let (committer, _) = recover(disk.log()).unwrap();
-    assert_eq!(committer.notes_len(), 250, "those of settled targets are not read back");
+fn notes_go_with_their_messages() {
+    let disk = MemoryDisk::new(1);
+    let (mut committer, _) = opened(&disk);
+    let all: Vec<_> = (0..400).map(|seq| (seq, message(&[(1, seq)], 10))).collect();
+    let mut ops: Vec<_> = all.iter().map(|(seq, message)| append(message, &[(1, *seq)])).collect();
+    ops.extend(all.iter().map(|(seq, message)| note(message, (1, *seq), numbered_note(*seq as u32))));
+    committer.commit(&mut ops, Moment(0));
+    settle_down(&mut committer, Moment(0));
+    assert_eq!(committer.notes_len(), 400);
+    let reader = committer.reader();
+    let places =
+        all.iter().filter(|(seq, _)| seq % 2 == 0).map(|(_, message)| reader.place(message).unwrap());
+    committer.commit(&mut vec![Op::Purge { queue: QueueId(1), places: places.collect() }], LATER);
+    let now = settle_down(&mut committer, LATER);
+    assert_eq!(committer.notes_len(), 200);
+    let found = notes(&disk.power_loss(1));
+    assert!(found.len() == 200 && found.iter().all(|((_, seq), note)| *note == numbered_note(*seq as u32)));
+    let rest = all.iter().filter(|(seq, _)| seq % 2 == 1);
+    committer.commit(&mut rest.map(|(seq, message)| settle(message, (1, *seq))).collect(), now);
+    settle_down(&mut committer, now);
+    assert_eq!((committer.notes_len(), notes(&disk.power_loss(1)).len()), (0, 0));
 }

@@ -1,29 +1,51 @@
 //! Reading messages where they are: nothing is handed out, moved or counted.
 
+use super::level::Member;
+use super::page::PagedEntry;
 use super::ready::Entry;
 use super::{ConsumerKey, History, Queue};
 use crate::dead_letter::Reason;
-use crate::{Message, Moment, Seq};
+use crate::{Message, Moment, Place, Seq};
 
 /// A message as it lies in the queue.
 #[derive(Clone, Debug)]
 pub struct Browsed {
     /// Its number in the queue.
     pub seq: Seq,
-    /// Itself.
-    pub message: Message,
+    /// Itself, or where it is.
+    pub message: Where,
     /// What happened to it before.
     pub history: History,
-    /// Where it is.
+    /// What it waits for.
     pub position: Position,
 }
 
-/// Where a message is.
+/// A message, or what to read it from.
+#[derive(Clone, Debug)]
+pub enum Where {
+    /// It is in memory.
+    Here(Message),
+    /// It is in the store alone.
+    Stored(Place),
+}
+
+impl Where {
+    /// The message, if it is in memory.
+    #[must_use]
+    pub fn here(&self) -> Option<&Message> {
+        match self {
+            Where::Here(message) => Some(message),
+            Where::Stored(_) => None,
+        }
+    }
+}
+
+/// What a message waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// It waits for a consumer; it expires then, if ever.
     Ready {
-        /// When its time is up.
+        /// When its time is up; not known of one that is in the store alone, see [`Queue::expires`].
         expires: Option<Moment>,
     },
     /// It was handed out.
@@ -66,11 +88,9 @@ impl Queue {
             all.skip(skip).take(count)
         }
         match which {
-            Browse::Ready => page(self.ready.iter(), skip, count)
-                .map(|entry| {
-                    browsed(entry, Position::Ready { expires: self.expiry.deadline(&entry.message) })
-                })
-                .collect(),
+            Browse::Ready => {
+                page(self.ready.iter(), skip, count).map(|member| self.browsed_ready(member)).collect()
+            }
             Browse::Unacked => page(self.unacked.iter(), skip, count)
                 .map(|out| {
                     browsed(&out.entry, Position::Unacked { consumer: out.consumer, since: out.since })
@@ -87,8 +107,25 @@ impl Queue {
                 .collect(),
         }
     }
+
+    /// When the time of a message is up if it waits in this queue.
+    #[must_use]
+    pub fn expires(&self, message: &Message) -> Option<Moment> {
+        self.expiry.deadline(message)
+    }
+
+    fn browsed_ready(&self, member: Member<'_>) -> Browsed {
+        match member {
+            Member::Here(entry) => browsed(entry, Position::Ready { expires: self.expires(&entry.message) }),
+            Member::Stored(PagedEntry { seq, place, history, .. }) => {
+                let position = Position::Ready { expires: None };
+                Browsed { seq, message: Where::Stored(place), history, position }
+            }
+        }
+    }
 }
 
 fn browsed(entry: &Entry, position: Position) -> Browsed {
-    Browsed { seq: entry.seq, message: entry.message.clone(), history: entry.history, position }
+    let message = Where::Here(entry.message.clone());
+    Browsed { seq: entry.seq(), message, history: entry.history, position }
 }

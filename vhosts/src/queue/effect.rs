@@ -1,8 +1,9 @@
 //! What goes into and out of the queue machine besides messages.
 
-use super::{ConsumerKey, History, LetterId};
+use super::{ConsumerKey, History, LetterId, Page};
 use crate::dead_letter::Reason;
 use crate::{DeliveryId, Message, Moment, Seq};
+use std::sync::Arc;
 
 /// What the shell must do.
 #[derive(Clone, Debug)]
@@ -31,6 +32,27 @@ pub enum Effect {
         history: History,
         /// When it is ready again; none: it is.
         due: Option<Moment>,
+    },
+    /// Store a message that is not stored because it need not survive a restart, and is not to be recovered. It is
+    /// one of its own, without other queues. The queue says when it is done with it.
+    Spill {
+        /// Its number in the queue.
+        seq: Seq,
+        /// Itself.
+        message: Message,
+    },
+    /// Read the messages of a page, and bring them with [`Queue::fetched`](super::Queue::fetched), or say that it
+    /// failed with [`Queue::fetch_failed`](super::Queue::fetch_failed).
+    Fetch {
+        /// Where they are.
+        page: Arc<Page>,
+    },
+    /// The queue has no part in messages of a page any more, as with [`Effect::Settled`].
+    SettledPaged {
+        /// Where they are.
+        page: Arc<Page>,
+        /// Which of them, in their order in the page; none: all.
+        which: Option<Box<[u32]>>,
     },
     /// A message died. Send it to the dead-letter exchange, then say what came of it with
     /// [`Queue::carried`](super::Queue::carried).

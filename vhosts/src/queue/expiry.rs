@@ -3,7 +3,8 @@
 //! A message lives as long as the shorter of the queue's time-to-live and its own `expiration`, counted from
 //! its arrival, wherever in the queue it is: one that waits behind a longer-lived one expires on time too.
 //!
-//! Invariant: a place is in `deadlines` exactly while a message with a deadline waits there.
+//! Invariant: a place is in `deadlines` exactly while a message with a deadline waits there in memory, or a
+//! page begins there that has one and was not asked for to expire.
 
 use super::deadlines::Deadlines;
 use super::ready::Place;
@@ -39,8 +40,14 @@ impl Expiry {
             return None;
         }
         let own = if message.marks().expires { message.properties().expiration_ms() } else { None };
-        let ttl_ms = own.into_iter().chain(self.ttl_ms).min()?;
-        Some(message.arrived().after_ms(ttl_ms))
+        self.deadline_of(message.arrived(), own)
+    }
+
+    /// When the time of a message is up that came then, with its own time to live.
+    #[must_use]
+    pub fn deadline_of(&self, arrived: Moment, expiration_ms: Option<u64>) -> Option<Moment> {
+        let ttl_ms = expiration_ms.into_iter().chain(self.ttl_ms).min()?;
+        Some(arrived.after_ms(ttl_ms))
     }
 
     /// A message with that deadline, if it has one, waits at that place.
@@ -58,6 +65,11 @@ impl Expiry {
         let at = self.deadline(message)?;
         self.deadlines.remove(at, place);
         Some(at)
+    }
+
+    /// Nothing at that place is to be watched any more.
+    pub fn forget(&mut self, place: Place, deadline: Moment) {
+        self.deadlines.remove(deadline, place);
     }
 
     /// The next deadline.

@@ -7,13 +7,15 @@ pub struct History {
     pub acquired: u32,
     /// Of these, the ones that count as failures (`x-delivery-count`).
     pub failed: u32,
+    /// The broker ended out of order since it came, so it may have been handed out without a count.
+    pub uncertain: bool,
 }
 
 impl History {
-    /// Whether it was handed out before.
+    /// Whether it was handed out before, or may have been.
     #[must_use]
     pub fn is_redelivered(self) -> bool {
-        self.acquired > 0
+        self.acquired > 0 || self.uncertain
     }
 
     /// After it came back once more.

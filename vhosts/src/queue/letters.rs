@@ -26,8 +26,6 @@ pub struct Letter {
     pub entry: Entry,
     /// Why it died.
     pub reason: Reason,
-    /// Whether the store has it.
-    pub stored: bool,
 }
 
 /// The letters of one queue.

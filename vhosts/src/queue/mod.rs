@@ -16,6 +16,9 @@
 //!      └─ too many ──────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! What of the ready ones is in memory, and what is in the store alone, makes no difference to that: only that
+//! whoever needs a message that is in the store waits until the shell has read it.
+//!
 //! What a queue does besides is composed from its parts when it is declared ([`Settings`]); a part that was
 //! not asked for is empty, and costs a comparison.
 //!
@@ -29,13 +32,18 @@
 
 mod browse;
 mod consumers;
+mod cut;
 mod deadlines;
 mod effect;
 mod expiry;
 mod history;
 mod letters;
+mod level;
+mod level_set;
 mod limits;
 mod moves;
+mod page;
+mod paging;
 mod radix_heap;
 mod ready;
 mod retry;
@@ -44,11 +52,14 @@ mod single_active;
 mod stats;
 mod unacked;
 
-pub use browse::{Browse, Browsed, Position};
+pub use browse::{Browse, Browsed, Position, Where};
 pub use consumers::{ConsumerKey, ConsumerSpec};
+pub use cut::Amount;
 pub use effect::{Carried, Delivery, Effect, ExclusiveUse, Full, Outcome};
 pub use history::History;
 pub use letters::{LetterId, RETRY_MS};
+pub use page::{Entries, PAGE_BYTES, PAGE_MESSAGES, Page, PagedEntry};
+pub use paging::{REREAD_MS, Residency, Stored};
 pub use settings::Settings;
 pub use stats::{Counters, Deaths, Rates, Sampler, Waits};
 
@@ -57,6 +68,7 @@ use crate::{DeliveryId, Message, Moment, Seq};
 use consumers::Consumers;
 use expiry::Expiry;
 use letters::Letters;
+use paging::Paging;
 use ready::{Entry, Ready};
 use retry::Waiting;
 use settings::{Limits, Retry};
@@ -73,6 +85,7 @@ pub struct Queue {
     consumer_timeout_ms: Option<u64>,
     expires_ms: Option<u64>,
     ready: Ready,
+    paging: Paging,
     expiry: Expiry,
     unacked: Unacked,
     waiting: Waiting,
@@ -103,6 +116,7 @@ impl Queue {
             consumer_timeout_ms: settings.consumer_timeout_ms,
             expires_ms: settings.expires_ms,
             ready: Ready::new(settings.priorities),
+            paging: Paging::default(),
             expiry: Expiry::new(settings.message_ttl_ms),
             unacked: Unacked::new(),
             waiting: Waiting::default(),
@@ -120,7 +134,7 @@ impl Queue {
     pub fn recover(&mut self, seq: Seq, message: Message, history: History, due: Option<Moment>) {
         self.next_seq = self.next_seq.max(Seq(seq.0 + 1));
         self.counters.published += 1;
-        let entry = Entry { seq, message, history };
+        let entry = Entry::new(seq, self.keeps(&message), message, history);
         match due {
             None => self.push(entry),
             Some(due) => {
@@ -140,8 +154,9 @@ impl Queue {
             self.refuse(message, out);
             return Err(Full);
         }
-        let entry = self.enter(message);
-        let seq = entry.seq;
+        let stored = self.keeps(&message);
+        let entry = self.enter(message, stored);
+        let seq = entry.seq();
         if let Some(turn) = self.turn_without_waiting() {
             let place = self.ready.reserve(&entry.message);
             self.give(turn, place, entry, now, out);
@@ -188,11 +203,17 @@ impl Queue {
         was_there
     }
 
-    /// Takes the next message (`basic.get`).
+    /// Takes the next message (`basic.get`). None: there is none, or it must be fetched
+    /// ([`is_next_paged`](Self::is_next_paged)).
     pub fn get(&mut self, no_ack: bool, now: Moment, out: &mut Vec<Effect>) -> Option<Delivery> {
         self.used = now;
         self.expire(now, out);
-        let (place, entry) = self.pop(now, out)?;
+        let Some((place, entry)) = self.pop(now, out) else {
+            if self.is_next_paged() {
+                self.read_ahead(1, out);
+            }
+            return None;
+        };
         self.counters.got += 1;
         self.counters.got_no_ack += u64::from(no_ack);
         Some(self.take(place, entry, None, no_ack, now, out))
@@ -234,13 +255,14 @@ impl Queue {
             Carried::Arrived => self.counters.dead_lettered.count(letter.reason),
             Carried::Stranded | Carried::Cycle => self.counters.dropped.count(letter.reason),
         }
-        self.bury(letter.entry, letter.stored, out);
+        self.settle(letter.entry, out);
     }
 
     /// Removes all messages that wait, also those that wait to become ready again, and says how many.
     pub fn purge(&mut self, out: &mut Vec<Effect>) -> usize {
         let purged = self.ready.len() + self.waiting.len();
         self.expiry.clear();
+        self.purge_pages(out);
         while let Some((_, entry)) = self.ready.pop() {
             self.settle(entry, out);
         }
@@ -257,7 +279,7 @@ impl Queue {
             self.settle(handed_out.entry, out);
         }
         while let Some(letter) = self.letters.pop() {
-            self.bury(letter.entry, letter.stored, out);
+            self.settle(letter.entry, out);
         }
     }
 
@@ -267,6 +289,7 @@ impl Queue {
         while let Some(id) = self.unacked.pop_overdue(now) {
             self.time_out(id, now, out);
         }
+        self.end_rest(now);
         self.wake(now);
         while let Some((id, letter)) = self.letters.pop_due(now) {
             let (message, reason) = (letter.entry.message.clone(), letter.reason);
@@ -283,6 +306,7 @@ impl Queue {
             self.waiting.first(),
             self.unacked.first_timeout(),
             self.letters.first_retry(),
+            self.paging.rests_until(),
             self.unused_at(),
         ];
         parts.into_iter().flatten().min()
@@ -340,7 +364,7 @@ impl Queue {
     /// When the oldest ready message arrived.
     #[must_use]
     pub fn oldest(&self) -> Option<Moment> {
-        self.ready.oldest().map(|entry| entry.message.arrived()).min()
+        self.ready.oldest().min()
     }
 
     /// Consumers.

@@ -15,11 +15,11 @@ const PORTION: usize = 4096;
 
 impl Queue {
     /// A new message gets its number.
-    pub(super) fn enter(&mut self, message: Message) -> Entry {
+    pub(super) fn enter(&mut self, message: Message, stored: bool) -> Entry {
         let seq = self.next_seq;
         self.next_seq.0 += 1;
         self.counters.published += 1;
-        Entry { seq, message, history: History::default() }
+        Entry::new(seq, stored, message, History::default())
     }
 
     /// Into the ready ones, behind the others.
@@ -52,11 +52,16 @@ impl Queue {
 
     /// From the ready ones to consumers.
     pub(super) fn hand_out(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        while !self.ready.is_empty() {
-            let Some(turn) = self.consumers.take_turn() else { return };
-            let Some((place, entry)) = self.pop(now, out) else { return self.consumers.give_back(turn) };
+        while self.ready.has_next()
+            && let Some(turn) = self.consumers.take_turn()
+        {
+            let Some((place, entry)) = self.pop(now, out) else {
+                self.consumers.give_back(turn);
+                break;
+            };
             self.give(turn, place, entry, now, out);
         }
+        self.read_ahead_of_consumers(out);
     }
 
     /// The turn of whoever takes a message that comes now, if it need not wait.
@@ -104,8 +109,8 @@ impl Queue {
             return Delivery { id: Some(id), message, history };
         }
         self.counters.settled += 1;
-        if self.keeps(message) {
-            out.push(Effect::Settled { seq: entry.seq, message: message.clone() });
+        if entry.is_stored() {
+            out.push(Effect::Settled { seq: entry.seq(), message: message.clone() });
         }
         Delivery { id: None, message: entry.message, history }
     }
@@ -128,20 +133,20 @@ impl Queue {
     pub(super) fn come_back(
         &mut self,
         place: Place,
-        entry: Entry,
+        mut entry: Entry,
         is_failure: bool,
         now: Moment,
         out: &mut Vec<Effect>,
     ) {
         let history = if is_failure { entry.history.failed() } else { entry.history.returned() };
-        let entry = Entry { history, ..entry };
+        entry.history = history;
         if self.retry.is_exhausted(history) {
             return self.die(entry, Reason::DeliveryLimit, out);
         }
         self.counters.returned += 1;
         let due = self.retry.delay_ms(is_failure, history).map(|delay_ms| now.after_ms(delay_ms));
         if self.keeps(&entry.message) {
-            out.push(Effect::Noted { seq: entry.seq, message: entry.message.clone(), history, due });
+            out.push(Effect::Noted { seq: entry.seq(), message: entry.message.clone(), history, due });
         }
         match due {
             Some(due) => self.wait(due, place, entry),
@@ -194,8 +199,9 @@ impl Queue {
                 self.expiry.is_behind = false;
                 return;
             };
-            if let Some(entry) = self.ready.remove(place) {
-                self.die(entry, Reason::Expired, out);
+            match self.ready.remove(place) {
+                Some(entry) => self.die(entry, Reason::Expired, out),
+                None => self.page_is_due(place, now, out),
             }
         }
         self.expiry.is_behind = true;
@@ -204,7 +210,7 @@ impl Queue {
     /// From the ready ones to the dead: what is too much.
     pub(super) fn drop_excess(&mut self, out: &mut Vec<Effect>) {
         while self.limits.overflow(&self.ready) {
-            let Some((place, entry)) = self.ready.pop_least() else { return };
+            let Some((place, entry)) = self.ready.pop_least() else { return self.read_least(out) };
             self.expiry.leave(place, &entry.message);
             self.die(entry, Reason::MaxLength, out);
         }
@@ -219,16 +225,15 @@ impl Queue {
     pub(super) fn refuse(&mut self, message: Message, out: &mut Vec<Effect>) {
         self.counters.refused += 1;
         if self.limits.overflow == Overflow::RejectPublishDlx && self.dead_letters.is_some() {
-            let entry = self.enter(message);
-            self.send(Letter { entry, reason: Reason::MaxLength, stored: false }, out);
+            let entry = self.enter(message, false);
+            self.send(Letter { entry, reason: Reason::MaxLength }, out);
         }
     }
 
     /// To the dead-letter exchange, or, if there is none, out of the queue.
     pub(super) fn die(&mut self, entry: Entry, reason: Reason, out: &mut Vec<Effect>) {
         if self.dead_letters.is_some() {
-            let stored = self.keeps(&entry.message);
-            return self.send(Letter { entry, reason, stored }, out);
+            return self.send(Letter { entry, reason }, out);
         }
         self.counters.dropped.count(reason);
         if reason == Reason::DeliveryLimit {
@@ -243,22 +248,16 @@ impl Queue {
         out.push(Effect::Died { letter, message, reason });
     }
 
-    /// Out of the queue.
-    pub(super) fn settle(&mut self, entry: Entry, out: &mut Vec<Effect>) {
-        let stored = self.keeps(&entry.message);
-        self.bury(entry, stored, out);
-    }
-
     /// Out of the queue, and, if the store has it, out of there.
-    pub(super) fn bury(&mut self, entry: Entry, stored: bool, out: &mut Vec<Effect>) {
+    pub(super) fn settle(&mut self, entry: Entry, out: &mut Vec<Effect>) {
         self.counters.settled += 1;
-        if stored {
-            out.push(Effect::Settled { seq: entry.seq, message: entry.message });
+        if entry.is_stored() {
+            out.push(Effect::Settled { seq: entry.seq(), message: entry.message });
         }
     }
 
-    /// Whether the store has a message of this queue.
-    fn keeps(&self, message: &Message) -> bool {
+    /// Whether a message of this queue survives a restart.
+    pub(super) fn keeps(&self, message: &Message) -> bool {
         self.durable && message.persistent()
     }
 }

@@ -24,6 +24,19 @@ pub struct Settings {
     pub retry: Retry,
     /// Milliseconds that a consumer may keep a message unacked (`x-consumer-timeout`), unless it says itself.
     pub consumer_timeout_ms: Option<u64>,
+    /// When a persistent message counts as safe (`x-sync-mode`).
+    pub sync_mode: SyncMode,
+}
+
+/// When a publisher may be told that a persistent message is safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// When it would survive a loss of power.
+    #[default]
+    Sync,
+    /// When it would survive the end of the process; a loss of power may take what was published in the last
+    /// moments.
+    Relaxed,
 }
 
 /// Where dead messages go.

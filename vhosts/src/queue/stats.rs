@@ -31,6 +31,8 @@ pub struct Counters {
     pub dead_lettered: Deaths,
     /// Messages that died and went nowhere.
     pub dropped: Deaths,
+    /// Messages that the store could not read any more.
+    pub unreadable: u64,
     /// Messages that the queue is done with, for whatever reason.
     pub settled: u64,
 }
@@ -83,6 +85,7 @@ impl AddAssign for Counters {
         self.timed_out += other.timed_out;
         self.dead_lettered += other.dead_lettered;
         self.dropped += other.dropped;
+        self.unreadable += other.unreadable;
         self.settled += other.settled;
     }
 }

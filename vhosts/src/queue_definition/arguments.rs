@@ -10,7 +10,7 @@ use super::argument::Argument;
 use super::delayed_retry::DelayedRetry;
 use super::value::{boolean, duration_ms, integer, name, natural, short_text, size, text, timeout_ms};
 use crate::Name;
-use crate::queue::settings::{DeadLetterTo, Overflow, Priorities, Retry, Settings};
+use crate::queue::settings::{DeadLetterTo, Overflow, Priorities, Retry, Settings, SyncMode};
 use crate::refusal::Flaw;
 
 pub const QUEUE_TYPE: &str = "x-queue-type";
@@ -40,7 +40,7 @@ pub struct Wanted {
 }
 
 /// Every argument that is known. A row may look at what the rows above it took.
-pub const ARGUMENTS: [Argument<Wanted>; 30] = [
+pub const ARGUMENTS: [Argument<Wanted>; 31] = [
     Argument::of_all("x-expires", |value, wanted| {
         // Zero before negative, as in RabbitMQ; a queue that is gone at once is no queue.
         if integer(value)? == 0 {
@@ -131,6 +131,15 @@ pub const ARGUMENTS: [Argument<Wanted>; 30] = [
     }),
     Argument::of_all("x-delayed-retry-levels", |value, wanted| wanted.delayed_retry.take_levels(value)),
     Argument::of_all("x-delayed-retry-type", |value, wanted| wanted.delayed_retry.take_type(value)),
+    // Ours alone.
+    Argument::of_all("x-sync-mode", |value, wanted| {
+        wanted.plain.sync_mode = match text(value)? {
+            b"sync" => SyncMode::Sync,
+            b"relaxed" => SyncMode::Relaxed,
+            _ => return Err(Flaw::SyncMode),
+        };
+        Ok(())
+    }),
     Argument::of_streams("x-max-age"),
     Argument::of_streams("x-stream-max-segment-size-bytes"),
     Argument::of_streams("x-stream-filter-size-bytes"),

@@ -81,6 +81,8 @@ fn values_on_both_types() {
         ("x-overflow", text("nope"), Some(Overflow)),
         ("x-overflow", int(5), unacceptable(int(5))),
         ("x-overflow", text("reject-publish-dlx"), None),
+        ("x-sync-mode", text("relaxed"), None),
+        ("x-sync-mode", text("fast"), Some(SyncMode)),
         ("x-single-active-consumer", int(1), unacceptable(int(1))),
         ("x-single-active-consumer", text("true"), unacceptable(text("true"))),
         ("x-consumer-timeout", int(-1), Some(Negative(-1))),

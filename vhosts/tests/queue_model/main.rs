@@ -8,9 +8,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod consumers;
+mod late;
 mod model;
 mod pair;
 mod said;
+mod store;
 mod strategy;
 
 use pair::Pair;
@@ -39,6 +41,37 @@ proptest! {
         pair.recover(&recovered)?;
         for op in &ops {
             pair.apply(op)?;
+        }
+        pair.clear()?;
+    }
+
+    /// Whenever the store answers.
+    #[test]
+    fn a_queue_waits_for_its_store(
+        dead_letters in any::<bool>(),
+        paged in strategy::paged(),
+        ops in prop::collection::vec(late::op(), 0..200),
+    ) {
+        let mut late = late::Late::new(&late::settings(dead_letters), paged);
+        for op in &ops {
+            late.apply(op)?;
+        }
+        late.drain()?;
+    }
+
+    /// However little of it is in memory.
+    #[test]
+    fn a_paged_queue_equals_its_model(
+        settings in strategy::settings(),
+        durable in any::<bool>(),
+        paged in strategy::paged(),
+        recovered in prop::collection::vec(strategy::old(), 0..20),
+        ops in prop::collection::vec(strategy::op(), 0..60),
+    ) {
+        let mut pair = Pair::paged(settings, durable, paged);
+        pair.recover(&recovered)?;
+        for op in &ops {
+            pair.apply_paged(op)?;
         }
         pair.clear()?;
     }

@@ -1,15 +1,18 @@
 //! The machine and the model, side by side.
 
 use crate::model::{Item, Model};
-use crate::said::{Published, given, name, said};
-use crate::strategy::{Old, Op};
+use crate::said::{Published, Said, given, name, said};
+use crate::store::Store;
+use crate::strategy::{Old, Op, Paged};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use std::collections::HashMap;
+use vhosts::queue::settings::Limits;
 use vhosts::queue::{
     Browse, Browsed, Carried, ConsumerKey, ConsumerSpec, Effect, Full, History, LetterId, Outcome, Position,
-    Settings, Waits,
+    Settings, Stored, Waits, Where,
 };
-use vhosts::{DeliveryId, Moment, Queue, Seq};
+use vhosts::{DeliveryId, Message, Moment, Queue, Seq};
 
 type Checked = Result<(), TestCaseError>;
 
@@ -24,13 +27,27 @@ pub struct Pair {
     now: u64,
     effects: Vec<Effect>,
     names: u64,
+    /// By the names of the messages, for they need not die in the order of the model.
+    letters: HashMap<u64, LetterId>,
+    store: Store,
+    paged: Option<Paged>,
 }
 
 impl Pair {
     pub fn new(settings: Settings, durable: bool) -> Pair {
         let queue = Queue::new(&settings, durable, Seq(FIRST_SEQ), Moment(BEGIN));
         let model = Model::new(settings, durable, FIRST_SEQ, BEGIN);
-        Pair { queue, model, now: BEGIN, effects: Vec::new(), names: 0 }
+        let (letters, store) = (HashMap::new(), Store::default());
+        Pair { queue, model, now: BEGIN, effects: Vec::new(), names: 0, letters, store, paged: None }
+    }
+
+    /// Of a queue that has overdue messages in the store nobody knows yet how long it will be, so it has either
+    /// limits or messages that expire.
+    pub fn paged(mut settings: Settings, durable: bool, paged: Paged) -> Pair {
+        if settings.limits != Limits::default() {
+            settings.message_ttl_ms = None;
+        }
+        Pair { paged: Some(paged), ..Pair::new(settings, durable) }
     }
 
     /// Some have lower numbers than a new queue gives out, some higher.
@@ -38,20 +55,70 @@ impl Pair {
         for (seq, old) in (FIRST_SEQ - 2..).zip(old) {
             let due = old.due_in_ms.map(|ms| self.now + ms);
             let (item, message) = self.message(old.what, self.now - old.age_ms, seq, old.history);
-            self.queue.recover(Seq(seq), message, old.history, due.map(Moment));
+            if self.model.durable {
+                self.store.append(Seq(seq), &message, 0);
+            }
+            self.recover_one(Seq(seq), message, &item, due);
             self.model.recover(item, due);
         }
+        self.queue.recovered();
         self.compare()
     }
 
-    fn message(
-        &mut self,
-        what: Published,
-        arrived: u64,
-        seq: u64,
-        history: History,
-    ) -> (Item, vhosts::Message) {
+    fn recover_one(&mut self, seq: Seq, message: Message, item: &Item, due: Option<u64>) {
+        self.store.step();
+        let place = Store::place(&message).filter(|_| self.paged.as_ref().is_some_and(|paged| paged.stored));
+        let Some(place) = place.filter(|_| due.is_none()) else {
+            return self.queue.recover(seq, message, item.history, due.map(Moment));
+        };
+        self.queue.recover_stored(Stored {
+            seq,
+            place,
+            body_len: message.body_len(),
+            arrived: message.arrived(),
+            expiration_ms: message.properties().expiration_ms(),
+            priority: message.marks().priority,
+            history: item.history,
+        });
+    }
+
+    /// As [`apply`](Self::apply), and what is in memory is made less.
+    pub fn apply_paged(&mut self, op: &Op) -> Checked {
+        // What is overdue is gone before anything else happens.
+        self.tick(self.now);
+        self.compare()?;
+        self.apply(op)?;
+        self.store.step();
+        let Some(Paged { keep, .. }) = self.paged else { return Ok(()) };
+        if self.queue.wants_paging(keep) {
+            self.queue.page_out(keep, &mut Store::place, &mut self.effects);
+            let only_spills = self.effects.iter().all(|effect| matches!(effect, Effect::Spill { .. }));
+            prop_assert!(only_spills);
+            self.compare()?;
+        }
+        Ok(())
+    }
+
+    /// The store brings what the queue asks for.
+    fn fetch(&mut self) {
+        let asks = |effect: &mut Effect| matches!(effect, Effect::Fetch { .. });
+        loop {
+            let asked: Vec<_> = self.effects.extract_if(.., asks).collect();
+            if asked.is_empty() {
+                return;
+            }
+            for effect in asked {
+                let Effect::Fetch { page } = effect else { continue };
+                self.queue.fetched(&page, self.store.fetch(&page), Moment(self.now), &mut self.effects);
+            }
+        }
+    }
+
+    fn message(&mut self, mut what: Published, arrived: u64, seq: u64, history: History) -> (Item, Message) {
         self.names += 1;
+        if self.paged.is_some() && self.model.settings.limits != Limits::default() {
+            what.expiration_ms = None;
+        }
         let item = Item {
             seq,
             name: self.names,
@@ -77,7 +144,11 @@ impl Pair {
             }
             Op::Cancel(at) => self.cancel(at)?,
             Op::Get { no_ack } => {
-                let got = self.queue.get(no_ack, Moment(now), &mut self.effects);
+                let mut got = self.queue.get(no_ack, Moment(now), &mut self.effects);
+                while got.is_none() && self.queue.is_next_paged() {
+                    self.fetch();
+                    got = self.queue.get(no_ack, Moment(now), &mut self.effects);
+                }
                 prop_assert_eq!(got.as_ref().map(given), self.model.get(no_ack, now));
             }
             Op::Answer(at, outcome) => self.answer(at, outcome),
@@ -112,9 +183,19 @@ impl Pair {
         let seq = self.model.next_seq;
         let (item, message) = self.message(what, self.now - lag_ms, seq, History::default());
         let taken = self.model.publish(item, self.now);
-        let result = self.queue.publish(message, Moment(self.now), &mut self.effects);
+        let result = self.queue.publish(message.clone(), Moment(self.now), &mut self.effects);
+        if taken && self.model.durable && message.persistent() {
+            let delay = self.delay(seq);
+            self.store.append(Seq(seq), &message, delay);
+        }
         prop_assert_eq!(result, if taken { Ok(Seq(seq)) } else { Err(Full) });
         Ok(())
+    }
+
+    /// How long the store needs for a message.
+    fn delay(&self, seq: u64) -> u64 {
+        let Some(Paged { delays, .. }) = &self.paged else { return 0 };
+        delays[seq as usize % delays.len()]
     }
 
     fn consume(&mut self, spec: ConsumerSpec) -> Checked {
@@ -146,10 +227,10 @@ impl Pair {
 
     fn carried(&mut self, at: Index, carried: Carried) {
         let under_way = self.model.letters.iter().filter(|letter| letter.retry.is_none());
-        let under_way: Vec<u64> = under_way.map(|letter| letter.id).collect();
+        let under_way: Vec<_> = under_way.map(|letter| (letter.id, letter.item.name)).collect();
         if !under_way.is_empty() {
-            let id = *at.get(&under_way);
-            self.queue.carried(LetterId(id), carried, Moment(self.now), &mut self.effects);
+            let (id, name) = *at.get(&under_way);
+            self.queue.carried(self.letters[&name], carried, Moment(self.now), &mut self.effects);
             self.model.carried(id, carried, self.now);
         }
     }
@@ -171,6 +252,7 @@ impl Pair {
         self.queue.clear(&mut self.effects);
         self.model.clear();
         self.compare()?;
+        prop_assert!(self.store.is_empty(), "the queue is done with everything");
         for id in unacked {
             self.queue.answer(DeliveryId(id), Outcome::Return, Moment(self.now), &mut self.effects);
         }
@@ -178,9 +260,14 @@ impl Pair {
     }
 
     fn compare(&mut self) -> Checked {
+        self.fetch();
         let expected = std::mem::take(&mut self.model.said);
-        let effects: Vec<_> = self.effects.drain(..).map(|effect| said(&effect)).collect();
-        prop_assert_eq!(effects, expected);
+        let effects = std::mem::take(&mut self.effects);
+        let effects: Vec<_> = effects.iter().flat_map(|effect| self.hear(effect)).collect();
+        match self.paged {
+            None => prop_assert_eq!(effects, expected),
+            Some(_) => prop_assert_eq!(sorted(effects), sorted(expected)),
+        }
         let Pair { queue, model, now, .. } = self;
         // What is overdue is due now, whenever it was due.
         let now = Moment(*now);
@@ -196,6 +283,22 @@ impl Pair {
             self.compare_page(which, 0, usize::MAX)?;
         }
         Ok(())
+    }
+
+    /// What an effect says to the model.
+    fn hear(&mut self, effect: &Effect) -> Vec<Said> {
+        match effect {
+            Effect::Settled { seq, .. } | Effect::Spill { seq, .. } => {
+                let delay = self.delay(seq.0);
+                self.store.hear(effect, delay)
+            }
+            Effect::SettledPaged { .. } => self.store.hear(effect, 0),
+            Effect::Died { letter, message, .. } => {
+                self.letters.insert(name(message), *letter);
+                vec![said(effect)]
+            }
+            _ => vec![said(effect)],
+        }
     }
 
     fn compare_consumers(&self) -> Checked {
@@ -231,11 +334,31 @@ impl Pair {
 
     fn compare_page(&self, which: Browse, skip: usize, count: usize) -> Checked {
         let page = self.queue.browse(which, skip, count);
-        let page: Vec<_> = page.iter().map(described).collect();
+        let mut page: Vec<_> = page.iter().map(|browsed| self.described(browsed)).collect();
         let all = self.lying(which);
-        let expected: Vec<_> = all.into_iter().skip(skip).take(count).collect();
+        let mut expected: Vec<_> = all.into_iter().skip(skip).take(count).collect();
+        if which == Browse::DeadLettered && self.paged.is_some() {
+            if count < usize::MAX {
+                return Ok(());
+            }
+            page.sort_by_key(|lying| lying.0);
+            expected.sort_by_key(|lying| lying.0);
+        }
         prop_assert_eq!(page, expected, "{:?}", which);
         Ok(())
+    }
+
+    fn described(&self, browsed: &Browsed) -> Lying {
+        let Browsed { seq, history, mut position, .. } = *browsed;
+        let name = match &browsed.message {
+            Where::Here(message) => name(message),
+            Where::Stored(place) => {
+                let (_, message) = self.store.read(*place);
+                position = Position::Ready { expires: self.queue.expires(&message) };
+                name(&message)
+            }
+        };
+        (seq.0, name, history, position)
     }
 
     /// What the model has there.
@@ -274,8 +397,18 @@ fn lying(item: &Item, position: Position) -> Lying {
     (item.seq, item.name, item.history, position)
 }
 
-fn described(browsed: &Browsed) -> Lying {
-    (browsed.seq.0, name(&browsed.message), browsed.history, browsed.position)
+/// The same, but what need not have an order is sorted: messages that expire together, and what is settled.
+/// Letters are told apart by their messages.
+fn sorted(said: Vec<Said>) -> (Vec<Said>, Vec<Said>) {
+    let has_order = |said: &Said| !matches!(said, Said::Settled(..) | Said::Died(..));
+    let (ordered, mut others): (Vec<_>, Vec<_>) = said.into_iter().partition(has_order);
+    for said in &mut others {
+        if let Said::Died(id, ..) = said {
+            *id = 0;
+        }
+    }
+    others.sort_by_key(|said| format!("{said:?}"));
+    (ordered, others)
 }
 
 /// Bucket 0 has the waits of less than 1 ms, bucket n those of less than 2^n ms.

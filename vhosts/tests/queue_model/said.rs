@@ -36,13 +36,18 @@ pub fn given(delivery: &Delivery) -> Given {
 pub fn said(effect: &Effect) -> Said {
     match effect {
         Effect::Deliver { consumer, delivery } => Said::Deliver(*consumer, given(delivery)),
-        Effect::Settled { seq, message } => Said::Settled(seq.0, name(message)),
         Effect::Noted { seq, message, history, due } => {
             Said::Noted(seq.0, name(message), *history, due.map(|due| due.0))
         }
         Effect::Died { letter, message, reason } => Said::Died(letter.0, name(message), *reason),
         Effect::Dropped { message, history } => Said::Dropped(name(message), *history),
         Effect::TimedOut { consumer, timeout_ms } => Said::TimedOut(*consumer, *timeout_ms),
+        Effect::Settled { .. }
+        | Effect::Spill { .. }
+        | Effect::SettledPaged { .. }
+        | Effect::Fetch { .. } => {
+            unreachable!("the store hears that")
+        }
     }
 }
 

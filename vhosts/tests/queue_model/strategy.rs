@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use vhosts::Name;
 use vhosts::queue::settings::{DeadLetterTo, Delayed, Limits, Overflow, Priorities, Retry, Schedule};
-use vhosts::queue::{Browse, Carried, ConsumerSpec, History, Outcome, Settings};
+use vhosts::queue::{Browse, Carried, ConsumerSpec, History, Outcome, Residency, Settings};
 
 /// What can happen to a queue.
 #[derive(Clone, Debug)]
@@ -48,6 +48,24 @@ pub struct Old {
     pub due_in_ms: Option<u64>,
 }
 
+/// How a queue is paged.
+#[derive(Clone, Debug)]
+pub struct Paged {
+    /// What may be in memory.
+    pub keep: Residency,
+    /// How many operations it takes until the store has a message; again and again.
+    pub delays: Vec<u64>,
+    /// Whether what was stored before a restart is not read at once.
+    pub stored: bool,
+}
+
+pub fn paged() -> impl Strategy<Value = Paged> {
+    let keep = (1_u64..10, prop_oneof![2 => Just(1000_u64), 1 => 1_u64..60]);
+    let keep = keep.prop_map(|(messages, bytes)| Residency { messages, bytes });
+    let delays = prop::collection::vec(prop_oneof![3 => Just(0_u64), 1 => 1_u64..6], 1..6);
+    (keep, delays, any::<bool>()).prop_map(|(keep, delays, stored)| Paged { keep, delays, stored })
+}
+
 fn sometimes<T: Strategy + 'static>(probability: f64, value: T) -> impl Strategy<Value = Option<T::Value>>
 where
     T::Value: Clone,
@@ -73,6 +91,7 @@ pub fn settings() -> impl Strategy<Value = Settings> {
             priorities,
             single_active_consumer,
             retry,
+            sync_mode: Default::default(),
             consumer_timeout_ms,
         }
     })
@@ -120,7 +139,7 @@ fn published() -> impl Strategy<Value = Published> {
 pub fn old() -> impl Strategy<Value = Old> {
     (published(), 0_u64..20, 0_u32..4, 0_u32..4, sometimes(0.3, 0_u64..20)).prop_map(
         |(what, age_ms, failed, more, due_in_ms)| {
-            let history = History { acquired: failed + more, failed };
+            let history = History { acquired: failed + more, failed, uncertain: false };
             Old { what: Published { persistent: true, ..what }, age_ms, history, due_in_ms }
         },
     )

@@ -7,5 +7,6 @@ mod expiry;
 mod letters;
 mod limits;
 mod order;
+mod paging;
 mod retry;
 mod rig;

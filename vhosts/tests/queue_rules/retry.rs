@@ -55,7 +55,7 @@ fn without_an_exchange_for_it_the_message_is_gone() {
 #[test]
 fn a_message_that_failed_too_often_before_a_restart_dies_when_it_is_given_back() {
     let mut rig = Rig::new(limit(2));
-    let history = History { acquired: 5, failed: 5 };
+    let history = History { acquired: 5, failed: 5, uncertain: false };
     rig.queue.recover(Seq(1), message("a", None, None, 0), history, None);
     rig.get().unwrap();
     rig.answer("a", Outcome::Return);

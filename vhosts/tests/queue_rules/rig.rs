@@ -1,12 +1,15 @@
 //! A queue under test that speaks in words. As its shell does, it delivers after each answer and consumer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use vhosts::message::Chunk;
 use vhosts::queue::settings::DeadLetterTo;
 use vhosts::queue::{
-    Browse, Carried, ConsumerKey, ConsumerSpec, Effect, Full, LetterId, Outcome, Position, Settings,
+    Browse, Carried, ConsumerKey, ConsumerSpec, Effect, Full, LetterId, Outcome, Page, PagedEntry, Position,
+    Residency, Settings, Where,
 };
-use vhosts::{DeliveryId, Message, MessageBuilder, Moment, Name, Queue, Seq};
+use vhosts::{DeliveryId, Message, MessageBuilder, Moment, Name, Place, Queue, Seq};
 
 pub struct Rig {
     pub queue: Queue,
@@ -15,6 +18,12 @@ pub struct Rig {
     words: Vec<String>,
     unacked: HashMap<String, DeliveryId>,
     letters: HashMap<String, LetterId>,
+    /// What the queue gave to its store: the place of a message is where it is here.
+    pub stored: Vec<Message>,
+    /// Stored messages that the queue is done with.
+    pub settled: usize,
+    /// Pages that the queue asked for.
+    pub asked: Vec<Arc<Page>>,
 }
 
 /// Somewhere to go for dead letters.
@@ -45,6 +54,12 @@ pub fn message(name: &str, priority: Option<u8>, expiration_ms: Option<u64>, arr
     builder.finish(Moment(arrived))
 }
 
+/// Where a message is in [`Rig::stored`], counted from 1.
+pub fn place(message: &Message) -> Option<Place> {
+    let slot = message.store_slot().load(Ordering::Relaxed);
+    (slot > 0).then_some(Place { unit: slot as u32, units: 1, ..Place::default() })
+}
+
 fn name(message: &Message) -> String {
     String::from_utf8(message.routing_key().to_vec()).unwrap()
 }
@@ -52,8 +67,56 @@ fn name(message: &Message) -> String {
 impl Rig {
     pub fn new(settings: Settings) -> Rig {
         let queue = Queue::new(&settings, true, Seq(1), Moment(0));
-        let (effects, words) = (Vec::new(), Vec::new());
-        Rig { queue, now: 0, effects, words, unacked: HashMap::new(), letters: HashMap::new() }
+        Rig {
+            queue,
+            now: 0,
+            effects: Vec::new(),
+            words: Vec::new(),
+            unacked: HashMap::new(),
+            letters: HashMap::new(),
+            stored: Vec::new(),
+            settled: 0,
+            asked: Vec::new(),
+        }
+    }
+
+    /// Leaves to the store what is behind the first `head` messages, in pages of as many, until as many are left
+    /// behind these.
+    pub fn page_out(&mut self, head: u64) {
+        self.page_out_but(Residency { messages: 4 * head, bytes: 1 << 20 });
+    }
+
+    /// Leaves to the store what is more than that.
+    pub fn page_out_but(&mut self, keep: Residency) {
+        // The store has each page when it is tried again.
+        for _ in 0..10 {
+            self.queue.page_out(keep, &mut place, &mut self.effects);
+            self.listen();
+        }
+    }
+
+    /// The store brings the pages that were asked for, until no more are.
+    pub fn fetch(&mut self) {
+        while !self.asked.is_empty() {
+            let page = self.asked.remove(0);
+            self.fetched(&page, |_| true);
+        }
+    }
+
+    /// The store brings messages of a page, those that it can read.
+    pub fn fetched(&mut self, page: &Arc<Page>, can_read: impl Fn(&str) -> bool) {
+        let read = |entry: PagedEntry| self.stored[entry.place.unit as usize - 1].clone();
+        let messages =
+            page.entries().map(|entry| Some(read(entry)).filter(|message| can_read(&name(message))));
+        self.queue.fetched(page, messages.collect(), Moment(self.now), &mut self.effects);
+        self.listen();
+    }
+
+    /// Empties the queue; says how many messages that was.
+    pub fn purge(&mut self) -> usize {
+        let purged = self.queue.purge(&mut self.effects);
+        self.listen();
+        purged
     }
 
     /// Publishes a message with its name as its body.
@@ -142,7 +205,12 @@ impl Rig {
 
     /// The names of the ready messages, in their order.
     pub fn ready(&self) -> Vec<String> {
-        self.queue.browse(Browse::Ready, 0, 100).iter().map(|browsed| name(&browsed.message)).collect()
+        let ready =
+            self.queue.browse(Browse::Ready, 0, 100).into_iter().map(|browsed| match browsed.message {
+                Where::Here(message) => name(&message),
+                Where::Stored(place) => name(&self.stored[place.unit as usize - 1]),
+            });
+        ready.collect()
     }
 
     /// When each delayed message is ready again.
@@ -152,14 +220,37 @@ impl Rig {
             Position::Delayed { due } => due.0,
             other => panic!("{other:?}"),
         };
-        delayed.iter().map(|browsed| (name(&browsed.message), due(browsed.position))).collect()
+        delayed.iter().map(|browsed| (name(browsed.message.here().unwrap()), due(browsed.position))).collect()
     }
 
     fn listen(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
-            let word = self.word(effect);
-            self.words.push(word);
+            if let Some(effect) = self.keep(effect) {
+                let word = self.word(effect);
+                self.words.push(word);
+            }
         }
+    }
+
+    /// Does what the store has to do.
+    fn keep(&mut self, effect: Effect) -> Option<Effect> {
+        match effect {
+            Effect::Spill { message, .. } => {
+                assert_eq!(message.store_slot().load(Ordering::Relaxed), 0, "it is stored once");
+                self.stored.push(message.clone());
+                message.store_slot().store(self.stored.len() as u64, Ordering::Relaxed);
+            }
+            Effect::Settled { message, .. } => {
+                assert_ne!(message.store_slot().load(Ordering::Relaxed), 0, "it is stored");
+                self.settled += 1;
+            }
+            Effect::SettledPaged { page, which } => {
+                self.settled += which.map_or(page.len(), |which| which.len());
+            }
+            Effect::Fetch { page } => self.asked.push(page),
+            other => return Some(other),
+        }
+        None
     }
 
     fn word(&mut self, effect: Effect) -> String {
@@ -180,7 +271,7 @@ impl Rig {
             Effect::TimedOut { consumer: ConsumerKey(consumer), timeout_ms } => {
                 format!("{consumer} had {timeout_ms} ms")
             }
-            Effect::Settled { .. } | Effect::Noted { .. } => panic!("a transient message is not stored"),
+            other => panic!("{other:?} of a transient message"),
         }
     }
 }
