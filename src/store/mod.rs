@@ -11,7 +11,7 @@
 //!          (thread)  (pure)    (files, sled, or memory)
 //! ```
 //!
-//! Messages and definitions are records of one log, cut into segments, which are files ([`layout`]). A message
+//! Messages and definitions are records of one log, cut into segments, which are files (see `layout`). A message
 //! is written once for all its queues. A message that is settled everywhere before its turn to be written is
 //! never written. A segment goes when everything in it is settled; what stays behind in sparse ones is moved.
 //! Which records are settled is a small state in a sled database beside the log; without it some acked
@@ -21,7 +21,7 @@
 //! settles the original in one submission cannot lose it; who must not see one without the other after a
 //! crash makes them a [`Transaction`].
 //!
-//! A message need not stay in memory: a queue may keep its [`Place`](vhosts::Place) instead, and read it back
+//! A message need not stay in memory: a queue may keep its [`Place`] instead, and read it back
 //! with a [`Reader`].
 //!
 //! What the store does not do: it knows no exchange, queue type or policy; a definition is bytes to it. It

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-/// See the [module](self).
+/// A store at one moment, for export and inspection; the head of this file says how it is made.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     pub(super) segments: BTreeMap<SegmentNumber, Part>,
