@@ -86,7 +86,6 @@ fn all_features() -> Settings {
         single_active_consumer: true,
         retry: Retry { delivery_limit: Some(20), delayed: Delayed::All, schedule },
         consumer_timeout_ms: Some(HOUR_MS),
-        ..Settings::default()
     }
 }
 
