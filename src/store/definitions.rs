@@ -122,6 +122,12 @@ impl Definitions {
     }
 }
 
+/// Bytes of changes at most: each has two lengths, of ten octets at most.
+pub(super) fn len(changes: &[Assignment]) -> u64 {
+    let len = |(key, value): &Assignment| 20 + key.len() + value.as_ref().map_or(0, Vec::len);
+    changes.iter().map(len).sum::<usize>() as u64
+}
+
 pub(super) fn encode(changes: &[Assignment], out: &mut Vec<u8>) {
     for (key, value) in changes {
         varint::push(out, key.len() as u64);

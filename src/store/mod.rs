@@ -154,6 +154,16 @@ pub enum Op {
 }
 
 impl Op {
+    /// The messages that it appends, and where to.
+    fn appends(&self) -> impl Iterator<Item = (&Message, &Targets)> {
+        let (one, several) = match self {
+            Op::Append { message, targets, .. } => (Some((message, targets)), &[][..]),
+            Op::Transaction(transaction) => (None, &transaction.appends[..]),
+            Op::Define(_) | Op::Settle { .. } | Op::Purge { .. } | Op::Note { .. } => (None, &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(|(message, targets)| (message, targets)))
+    }
+
     /// About how many bytes it takes until it is safe.
     fn cost(&self) -> u64 {
         let messages = match self {

@@ -164,7 +164,7 @@ pub(super) fn message_len(message: &Message, targets: usize) -> u64 {
 }
 
 /// Bytes of a target at most: two numbers of ten octets, or a unit.
-const TARGET_MAX: u64 = 20;
+pub(super) const TARGET_MAX: u64 = 20;
 
 /// Appends the record of a message to `out`, whose end is the place `at`; says how many units it takes.
 pub(super) fn push_message(

@@ -7,11 +7,12 @@
 
 use super::disk::{Assignment, SegmentFile, SegmentNumber};
 use super::index::{Entry, Index, What};
-use super::layout::HEADER_UNITS;
+use super::layout::{self, HEADER_UNITS};
 use super::notes::{Note, Notes};
 use super::settled::Settled;
 use super::{keys, slot};
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use vhosts::{Place, QueueId, Seq};
 
@@ -106,6 +107,12 @@ impl Segment {
     /// The unit behind the last record.
     pub(super) fn end(&self) -> u32 {
         self.end
+    }
+
+    /// The index that it was closed with; none if it has none, or one that says something else.
+    pub(super) fn index(&self, number: SegmentNumber) -> io::Result<Option<Index>> {
+        let index = layout::read_index(&*self.file, number)?;
+        Ok(index.filter(|index| index.end() == self.end))
     }
 
     /// Whether it can be removed.

@@ -4,7 +4,7 @@
 //! The thread takes everything that waits, commits it, and looks again: back to back under load, at once
 //! when idle. It wakes up by itself only while settlements wait to be written.
 
-use super::committer::Committer;
+use super::committer::{Committer, KEPT_CAPACITY};
 use super::error::failed;
 use super::{Figures, Lsn, Op, Progress, Reader, Snapshot, StoreError};
 use std::any::Any;
@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use vhosts::Moment;
 
-/// A batch of more operations gives its memory back.
-const KEPT_CAPACITY: usize = 64 * 1024;
 /// Bytes that are submitted and not yet safe before publishers should wait.
 const CROWDED: u64 = 64 << 20;
 /// How often the figures are brought up to date, in milliseconds.
@@ -250,9 +248,7 @@ impl Stepper {
     }
 
     fn report(&mut self, safe: Option<Lsn>, now: Moment) {
-        if self.batch.capacity() > KEPT_CAPACITY {
-            self.batch.shrink_to(KEPT_CAPACITY);
-        }
+        self.batch.shrink_to(KEPT_CAPACITY);
         if self.figures_at <= now {
             self.figures_at = now.after_ms(FIGURES_EVERY_MS);
             let figures = self.committer.figures();

@@ -11,7 +11,7 @@ use super::super::disk::{Assignment, Disk, SegmentNumber};
 use super::super::index::{Entry, Facts, Index, What};
 use super::super::layout::{self, offset};
 use super::super::notes::Note;
-use super::super::record::{self, HEAD_LEN, Kind, Record, Salt, Targets, UNIT};
+use super::super::record::{self, HEAD_LEN, Kind, Record, Salt, TARGET_MAX, Targets, UNIT};
 use super::super::segment::Segment;
 use super::Committer;
 use super::writing::push_definitions;
@@ -54,10 +54,10 @@ struct Filled {
 impl Live {
     /// Bytes at most that it takes.
     fn len(&self) -> u64 {
-        let mover = |mover: &Mover| (mover.bytes.len() + UNIT + 20 * mover.targets.len()) as u64;
-        let change = |(key, value): &Assignment| 20 + key.len() + value.as_ref().map_or(0, Vec::len);
-        let changes: usize = self.changes.iter().map(change).sum();
-        self.movers.iter().map(mover).sum::<u64>() + (changes + 3 * (HEAD_LEN + UNIT)) as u64
+        let mover =
+            |mover: &Mover| (mover.bytes.len() + UNIT) as u64 + TARGET_MAX * mover.targets.len() as u64;
+        let movers: u64 = self.movers.iter().map(mover).sum();
+        movers + definitions::len(&self.changes) + 3 * (HEAD_LEN + UNIT) as u64
     }
 
     fn has_notes(&self) -> bool {
@@ -217,8 +217,7 @@ impl Committer {
 }
 
 fn read_index(salt: Salt, segment: &Segment, number: SegmentNumber) -> io::Result<Index> {
-    let index = layout::read_index(&*segment.file, number)?;
-    match index.filter(|index| index.end() == segment.end()) {
+    match segment.index(number)? {
         Some(index) => Ok(index),
         None => Ok(layout::scan_closed(&*segment.file, salt, number, segment.end())?.index),
     }

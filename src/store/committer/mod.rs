@@ -74,7 +74,7 @@ pub const SETTLE_EVERY_MS: u64 = 100;
 /// The longest time that a message waits to be synced whose queues do not insist on it, in milliseconds.
 pub const RELAXED_MS: u64 = 200;
 /// A batch of more operations gives its memory back.
-const KEPT_CAPACITY: usize = 64 * 1024;
+pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
 /// How long a disk that refused is left alone, in milliseconds.
 pub const RETRY_EVERY_MS: u64 = 1000;
 
@@ -203,9 +203,7 @@ impl Committer {
         let mut held = std::mem::take(&mut self.held);
         held.drain(from..).for_each(|(place, queue)| self.settle_place(place, queue));
         self.held = held;
-        if self.held.capacity() > KEPT_CAPACITY {
-            self.held.shrink_to(KEPT_CAPACITY);
-        }
+        self.held.shrink_to(KEPT_CAPACITY);
     }
 
     /// Makes everything safe, the settlements and the notes too, and ends the open segment.

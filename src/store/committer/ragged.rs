@@ -1,7 +1,6 @@
 //! What is left of a segment when the disk refuses: it ends before what could not be written, and what was
 //! handed over before and is not synced is written there once more.
 
-use super::super::Op;
 use super::super::disk::SegmentNumber;
 use super::super::layout::{Before, HEADER_UNITS, offset};
 use super::super::record::Targets;
@@ -59,14 +58,8 @@ impl Committer {
     /// The messages of operations that could not be written wait again.
     pub(super) fn unplace(&mut self, until: usize) {
         for at in self.written..until {
-            match &self.pending[at] {
-                Op::Append { message, targets, .. } => unplace(message, targets, at, 0),
-                Op::Transaction(transaction) => {
-                    let parts = transaction.appends.iter().enumerate();
-                    parts.for_each(|(part, (message, targets))| unplace(message, targets, at, part));
-                }
-                _ => {}
-            }
+            let parts = self.pending[at].appends().enumerate();
+            parts.for_each(|(part, (message, targets))| unplace(message, targets, at, part));
         }
     }
 }

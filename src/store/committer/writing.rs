@@ -12,7 +12,7 @@ use super::super::record::{self, At, HEAD_LEN, Kind, Salt, Targets, UNIT};
 use super::super::segment::Segment;
 use super::super::slot::{self, Slot};
 use super::super::{Op, Safety};
-use super::{Committer, RELAXED_MS};
+use super::{Committer, KEPT_CAPACITY, RELAXED_MS};
 use std::io;
 use std::sync::Arc;
 use vhosts::{Message, QueueId, Seq};
@@ -89,9 +89,7 @@ impl Committer {
         }
         self.pending.clear();
         self.written = 0;
-        if self.pending.capacity() > super::KEPT_CAPACITY {
-            self.pending.shrink_to(super::KEPT_CAPACITY);
-        }
+        self.pending.shrink_to(KEPT_CAPACITY);
         if self.sync_at.is_some_and(|at| at <= self.now) { self.sync_all() } else { Ok(()) }
     }
 
@@ -122,13 +120,7 @@ impl Committer {
         };
         match op {
             Op::Append { message, targets, .. } => len(message, targets),
-            Op::Define(changes) => {
-                let bytes: usize = changes
-                    .iter()
-                    .map(|(key, value)| 20 + key.len() + value.as_ref().map_or(0, Vec::len))
-                    .sum();
-                (HEAD_LEN + UNIT + bytes) as u64
-            }
+            Op::Define(changes) => (HEAD_LEN + UNIT) as u64 + definitions::len(changes),
             Op::Transaction(transaction) => {
                 let appends: u64 =
                     transaction.appends.iter().map(|(message, targets)| len(message, targets)).sum();
@@ -143,18 +135,9 @@ impl Committer {
 
     /// Nothing of the operation is written.
     fn spare(&mut self, at: usize) {
-        let mut spare = |message: &Message, targets: &Targets| {
-            if targets.is_empty() {
-                Slot::Never.store(message);
-                self.figures.spared += 1;
-            }
-        };
-        match &self.pending[at] {
-            Op::Append { message, targets, .. } => spare(message, targets),
-            Op::Transaction(transaction) => {
-                transaction.appends.iter().for_each(|(message, targets)| spare(message, targets));
-            }
-            _ => {}
+        for (message, _) in self.pending[at].appends().filter(|(_, targets)| targets.is_empty()) {
+            Slot::Never.store(message);
+            self.figures.spared += 1;
         }
     }
 
@@ -340,19 +323,10 @@ impl Committer {
             return;
         }
         let mut notes = Vec::new();
-        let mut take = |message: &Message, targets: &Targets| {
-            let Slot::Written(place) = Slot::load(message) else { return };
+        for (message, targets) in self.pending[self.written..until].iter().flat_map(Op::appends) {
+            let Slot::Written(place) = Slot::load(message) else { continue };
             for target in targets {
                 notes.extend(self.early.take_note(target).map(|note| (place, target.0, note)));
-            }
-        };
-        for op in &self.pending[self.written..until] {
-            match op {
-                Op::Append { message, targets, .. } => take(message, targets),
-                Op::Transaction(transaction) => {
-                    transaction.appends.iter().for_each(|(message, targets)| take(message, targets));
-                }
-                _ => {}
             }
         }
         notes.into_iter().for_each(|(place, queue, note)| self.note_place(place, queue, note));
@@ -363,7 +337,7 @@ impl Open {
     /// Leaves room for an atomic record, and counts it. Says where it is in the buffer, and in the segment.
     pub(super) fn reserve_atomic(&mut self, segment: &mut Segment, settles: usize) -> (usize, At) {
         let (start, at) = (self.buffer.len(), self.at());
-        let units = (HEAD_LEN + atomic::Group::len(settles)).div_ceil(UNIT) as u32;
+        let units = atomic_units(settles);
         self.buffer.resize(start + units as usize * UNIT, 0);
         self.index.add_contents(units);
         segment.add_contents(units);
@@ -378,14 +352,18 @@ impl Open {
         replaces: Option<SegmentNumber>,
         settles: Vec<Settles>,
     ) {
-        let own = (HEAD_LEN + atomic::Group::len(settles.len())).div_ceil(UNIT) as u32;
-        let units = self.index.end() - at.unit - own;
+        let units = self.index.end() - at.unit - atomic_units(settles.len());
         let mut contents = Vec::new();
         atomic::Group { units, replaces, settles }.encode(&mut contents);
         let mut bytes = Vec::new();
         record::push_contents(&mut bytes, at, Kind::Atomic, &contents, false);
         self.buffer[start..start + bytes.len()].copy_from_slice(&bytes);
     }
+}
+
+/// Units of an atomic record.
+fn atomic_units(settles: usize) -> u32 {
+    (HEAD_LEN + atomic::Group::len(settles)).div_ceil(UNIT) as u32
 }
 
 fn push_message(

@@ -21,7 +21,6 @@ use log::FoundLog;
 use runs::Runs;
 use state::State;
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use vhosts::{QueueId, Seq};
@@ -72,21 +71,6 @@ pub struct Damaged {
     pub after: Option<(QueueId, Seq)>,
     /// The first message behind it, and one of its queues.
     pub before: Option<(QueueId, Seq)>,
-}
-
-impl fmt::Display for Damaged {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} bytes at offset {} of segment {} are damaged",
-            self.bytes, self.offset, self.segment
-        )?;
-        let neighbours = [("after", self.after), ("before", self.before)];
-        neighbours.into_iter().try_for_each(|(which, found)| match found {
-            Some((queue, seq)) => write!(out, ", {which} message {} of queue {}", seq.0, queue.0),
-            None => Ok(()),
-        })
-    }
 }
 
 /// Reads what is on `disk` and returns the committer that goes on with it.

@@ -11,7 +11,7 @@ use super::super::layout::{self, HEADER_UNITS, offset};
 use super::super::record::{Kind, Record, Salt};
 use super::super::segment::Segment;
 use super::super::{Damaged, StoreError, atomic};
-use super::{View, own_index};
+use super::View;
 use std::io;
 use vhosts::{MessageBuilder, QueueId, Seq};
 
@@ -119,7 +119,7 @@ impl Checked {
         if layout::parse_header(&bytes, number).is_none() && segment.end() > HEADER_UNITS {
             self.faults.push(Fault::Header(number));
         }
-        let Some(index) = own_index(&*segment.file, number, segment)? else {
+        let Some(index) = segment.index(number)? else {
             if had_index(&bytes, segment.end()) {
                 self.faults.push(Fault::Index(number));
             }

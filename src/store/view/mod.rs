@@ -7,11 +7,10 @@ pub use check::{Checked, Fault, MessageRange};
 pub use usage::{QueueUsage, Usage};
 
 use super::committer::Committer;
-use super::disk::{SegmentFile, SegmentNumber};
+use super::disk::SegmentNumber;
 use super::error::failed;
-use super::index::Index;
 use super::segment::Segment;
-use super::{Reader, Recovery, Snapshot, StoreError, layout, recovery};
+use super::{Reader, Recovery, Snapshot, StoreError, recovery};
 use std::io;
 use std::path::Path;
 
@@ -77,10 +76,4 @@ impl View {
         segments.sort_unstable_by_key(|(number, _)| *number);
         segments
     }
-}
-
-/// The index that a segment was closed with.
-fn own_index(file: &dyn SegmentFile, number: SegmentNumber, segment: &Segment) -> io::Result<Option<Index>> {
-    let index = layout::read_index(file, number)?;
-    Ok(index.filter(|index| index.end() == segment.end()))
 }

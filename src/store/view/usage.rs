@@ -6,7 +6,7 @@ use super::super::layout::{self, HEADER_UNITS, offset};
 use super::super::record::Salt;
 use super::super::segment::Segment;
 use super::super::{StoreError, disk::SegmentNumber};
-use super::{View, own_index};
+use super::View;
 use std::collections::BTreeMap;
 use std::io;
 use vhosts::QueueId;
@@ -81,7 +81,7 @@ impl Usage {
         let behind = file.len()?.saturating_sub(offset(segment.end()));
         self.segments += 1;
         self.indexes += offset(HEADER_UNITS);
-        let index = match own_index(file, number, segment)? {
+        let index = match segment.index(number)? {
             Some(index) => {
                 self.indexes += behind;
                 index
