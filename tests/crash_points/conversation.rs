@@ -2,9 +2,7 @@
 
 use super::setup::FRAME_MAX;
 use super::wire::{self, Event, Reader};
-use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk, TuneOk};
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, tx};
-use amq_protocol::types::{AMQPValue, FieldTable};
 use bytes::BytesMut;
 use haremq::broker::{Broker, Client};
 use haremq::store::Lsn;
@@ -33,21 +31,8 @@ impl Conversation {
         let (broker, reader) = (broker.clone(), Reader::new(1 << 20));
         let mut conversation = Conversation { broker, client, reader };
         conversation.receive(b"AMQP\x00\x00\x09\x01");
-        let mut capabilities = FieldTable::default();
-        capabilities.insert("connection.blocked".into(), AMQPValue::Boolean(true));
-        let mut properties = FieldTable::default();
-        properties.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
-        for method in [
-            Connection::StartOk(StartOk {
-                client_properties: properties,
-                mechanism: "PLAIN".into(),
-                response: "\0guest\0guest".into(),
-                locale: "en_US".into(),
-            }),
-            Connection::TuneOk(TuneOk { channel_max: 10, frame_max: FRAME_MAX, heartbeat: 0 }),
-            Connection::Open(Open { virtual_host: "/".into() }),
-        ] {
-            conversation.send(0, AMQPClass::Connection(method));
+        for method in wire::login(&[("connection.blocked", true)], FRAME_MAX, 0) {
+            conversation.send(0, method);
         }
         conversation.work();
         assert_eq!(conversation.client.session().state(), State::Running, "the login is refused");

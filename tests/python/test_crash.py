@@ -151,14 +151,19 @@ def test_no_dead_letter_is_lost(broker, declare, open_channel):
     assert sorted({*left, *carried}, key=int) == letters
 
 
+def begin(channel, acked, published):
+    """A channel in whose transaction a message was acked, and one published to each of those queues."""
+    channel.tx_select()
+    channel.basic_ack(channel.basic_get(acked)[0].delivery_tag)
+    for queue in published:
+        channel.basic_publish("", queue, b"published", pika.BasicProperties(**DURABLE))
+    return channel
+
+
 def test_an_open_transaction_never_was(broker, declare, connect, open_channel):
     one, other, marker = declare("one"), declare("other"), declare("marker")
     publish(open_channel(), one, "acked")
-    channel = connect().channel()
-    channel.tx_select()
-    channel.basic_ack(channel.basic_get(one)[0].delivery_tag)
-    for queue in (one, other):
-        channel.basic_publish("", queue, b"published", pika.BasicProperties(**DURABLE))
+    channel = begin(connect().channel(), one, (one, other))
     # The broker has seen all of it when it answers this, and it has written what it writes.
     channel.basic_qos()
     publish(open_channel(), marker, "marker")
@@ -170,11 +175,7 @@ def test_an_open_transaction_never_was(broker, declare, connect, open_channel):
 def test_a_committed_transaction_is_whole(broker, declare, connect, open_channel):
     one, other, done = declare("one"), declare("other"), declare("done")
     publish(open_channel(), done, "acked")
-    channel = connect().channel()
-    channel.tx_select()
-    channel.basic_ack(channel.basic_get(done)[0].delivery_tag)
-    for queue in (one, other):
-        channel.basic_publish("", queue, b"published", pika.BasicProperties(**DURABLE))
+    channel = begin(connect().channel(), done, (one, other))
     channel.tx_commit()
     broker.crash()
     channel = open_channel()

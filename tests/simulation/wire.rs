@@ -2,8 +2,30 @@
 
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::basic::{AMQPMethod as Basic, Publish};
+use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk, TuneOk};
+use amq_protocol::types::{AMQPValue, FieldTable};
 use bytes::{BufMut, BytesMut};
 use rabbit_compat::wire::{Decoder, Frame, Method, frame, method};
+
+/// What a client says behind the protocol header to be let in, with these capabilities.
+pub fn login(capabilities: &[(&str, bool)], frame_max: u32, heartbeat: u16) -> [AMQPClass; 3] {
+    let (mut able, mut properties) = (FieldTable::default(), FieldTable::default());
+    for (name, has) in capabilities {
+        able.insert((*name).into(), AMQPValue::Boolean(*has));
+    }
+    properties.insert("capabilities".into(), AMQPValue::FieldTable(able));
+    [
+        Connection::StartOk(StartOk {
+            client_properties: properties,
+            mechanism: "PLAIN".into(),
+            response: "\0guest\0guest".into(),
+            locale: "en_US".into(),
+        }),
+        Connection::TuneOk(TuneOk { channel_max: 10, frame_max, heartbeat }),
+        Connection::Open(Open { virtual_host: "/".into() }),
+    ]
+    .map(AMQPClass::Connection)
+}
 
 /// Something that the broker wrote.
 #[derive(Debug)]

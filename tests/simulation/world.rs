@@ -6,10 +6,9 @@ use super::oracle::Oracle;
 use super::peer::{Address, Peer, Waited};
 use super::script::{Hand, Plan};
 use super::setup::FRAME_MAX;
-use super::wire::Event;
-use amq_protocol::protocol::connection::{AMQPMethod as Connection, Open, StartOk, TuneOk};
+use super::wire::{self, Event};
 use amq_protocol::protocol::{AMQPClass, basic, channel};
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::FieldTable;
 use bytes::BufMut;
 use exchanges::Routable;
 use haremq::broker::{DiskSpace, Vhost};
@@ -194,23 +193,11 @@ impl World {
         let heartbeat = if self.rng.random_bool(0.3) { 10 } else { 0 };
         peer.pipe.put_slice(b"AMQP\x00\x00\x09\x01");
         peer.sent += 8;
-        let mut capabilities = FieldTable::default();
         peer.told = self.rng.random_bool(0.7);
-        capabilities.insert("connection.blocked".into(), AMQPValue::Boolean(peer.told));
-        capabilities.insert("consumer_cancel_notify".into(), AMQPValue::Boolean(self.rng.random_bool(0.7)));
-        let mut properties = FieldTable::default();
-        properties.insert("capabilities".into(), AMQPValue::FieldTable(capabilities));
-        for method in [
-            Connection::StartOk(StartOk {
-                client_properties: properties,
-                mechanism: "PLAIN".into(),
-                response: "\0guest\0guest".into(),
-                locale: "en_US".into(),
-            }),
-            Connection::TuneOk(TuneOk { channel_max: 10, frame_max, heartbeat }),
-            Connection::Open(Open { virtual_host: "/".into() }),
-        ] {
-            peer.send(0, AMQPClass::Connection(method));
+        let capabilities =
+            [("connection.blocked", peer.told), ("consumer_cancel_notify", self.rng.random_bool(0.7))];
+        for method in wire::login(&capabilities, frame_max, heartbeat) {
+            peer.send(0, method);
         }
         while peer.client.session().state() != State::Running {
             peer.feed(self.rng.random_range(1..200), self.now);
